@@ -1,0 +1,18 @@
+"""resnet20 → resnet8 on scikit-learn's digits: nothing to download, a minute or two.
+
+    python -m da_jax.main --config=configs/digits.py
+    python -m da_jax.main --config=configs/digits.py:kd
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config(variant: str = "da") -> ConfigDict:
+    config = default.create("digits", "resnet8", "resnet20", variant)
+    config.dataset = "digits"
+    config.teacher.checkpoint = "checkpoints/digits_resnet20"
+    config.num_epochs = 12
+    config.optimizer.decay_epochs = (7, 9, 11)
+    return config

@@ -1,0 +1,19 @@
+"""The teacher of `digits.py`: resnet20 on scikit-learn's digits, from scratch.
+
+    python -m da_jax.main --config=configs/digits_teacher.py
+    cp -r runs/digits_teacher/best checkpoints/digits_resnet20
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config() -> ConfigDict:
+    config = default.create("digits_teacher", "resnet20", "", "kd")
+    config.name = "digits_teacher"
+    config.dataset = "digits"
+    config.method = "vanilla"
+    config.num_epochs = 20
+    config.optimizer.decay_epochs = (12, 16, 18)
+    return config

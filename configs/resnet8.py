@@ -1,0 +1,13 @@
+"""resnet20 → resnet8 on CIFAR-100.
+
+    python -m da_jax.main --config=configs/resnet8.py
+    python -m da_jax.main --config=configs/resnet8.py:kd
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config(variant: str = "da") -> ConfigDict:
+    return default.create("resnet8", "resnet8", "resnet20", variant)

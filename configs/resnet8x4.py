@@ -1,0 +1,13 @@
+"""resnet32x4 → resnet8x4 on CIFAR-100.
+
+    python -m da_jax.main --config=configs/resnet8x4.py
+    python -m da_jax.main --config=configs/resnet8x4.py:kd
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+
+def get_config(variant: str = "da") -> ConfigDict:
+    return default.create("resnet8x4", "resnet8x4", "resnet32x4", variant)

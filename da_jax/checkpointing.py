@@ -1,0 +1,244 @@
+"""Everything that is kept on disk through Orbax, and verified when it is read.
+
+A *model folder* holds one network: `model.json` (architecture, classes, where it came
+from), `variables/` (Orbax) and `sha256.json`. Converted teachers and the best student of
+a finished run are model folders. A *run folder* holds `checkpoints/` of a training run.
+
+Orbax gives flipped bits back without a word; so the sha256 of every leaf is kept too.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import flax.serialization
+import flax.traverse_util
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from da_jax.errors import UserError
+
+RUN_CHECKPOINTS = "checkpoints"
+KEPT = 2
+"""How many of a run's last checkpoints stay."""
+
+Tree = dict[str, Any]
+"""Nested dictionaries of arrays."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Model:
+    """A network read from disk.
+
+    Attributes:
+      name: its architecture, a key of `da_jax.models.MODELS`.
+      num_classes: the width of its logits.
+      variables: its `params` and `batch_stats`, numpy arrays.
+    """
+
+    name: str
+    num_classes: int
+    variables: Tree
+
+
+def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> None:
+    """Writes a model folder, whole or not at all, in place of one that is there.
+
+    Args:
+      directory: the folder to make.
+      model: the network.
+      provenance: what `model.json` shall say of its origin.
+
+    Raises:
+      UserError: the directory exists and is no model folder, or can't be written.
+    """
+    if directory.exists() and not (directory / "model.json").exists():
+        raise UserError(f"{directory} exists and is no model folder; choose another")
+    temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
+    description = {"model": model.name, "num_classes": model.num_classes, **provenance}
+    try:
+        temporary.mkdir(parents=True)
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(temporary.absolute() / "variables", model.variables)
+        _write_json(temporary / "sha256.json", digests(model.variables))
+        _write_json(temporary / "model.json", description)
+        if directory.exists():
+            shutil.rmtree(directory)
+        temporary.rename(directory)
+    except OSError as error:
+        raise UserError(f"{directory} can't be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def load_model(directory: Path, *, last: bool = False) -> Model:
+    """Reads a model folder, or the student of a run folder.
+
+    Args:
+      directory: a model folder or a run folder.
+      last: of a run, the last student rather than the best.
+
+    Raises:
+      UserError: neither is there, or it is damaged.
+    """
+    if (directory / RUN_CHECKPOINTS).is_dir():
+        return _load_from_run(directory, last)
+    if not (directory / "model.json").is_file():
+        raise UserError(f"{directory} is neither a converted model nor a run")
+    description = _read_json(directory / "model.json")
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            variables = checkpointer.restore(directory.absolute() / "variables")
+    except Exception as error:  # Orbax and TensorStore raise all kinds
+        raise _unreadable(directory, error) from error
+    verify(directory, variables, _read_json(directory / "sha256.json"))
+    return Model(description["model"], description["num_classes"], variables)
+
+
+def _load_from_run(directory: Path, last: bool) -> Model:
+    checkpoints = RunCheckpoints(directory)
+    checkpoint = checkpoints.restore()
+    checkpoints.close()
+    if checkpoint is None:
+        raise UserError(f"the run {directory} has no checkpoint yet")
+    variables = checkpoint.best
+    if last:
+        names = ("params", "batch_stats")
+        variables = {name: checkpoint.state[name] for name in names}
+    return Model(checkpoint.model, checkpoint.num_classes, variables)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunCheckpoint:
+    """A run after some epoch; one piece on disk, so that its parts always agree.
+
+    Attributes:
+      model: the student's architecture.
+      num_classes: the width of its logits.
+      state: the `TrainState` as nested dictionaries of numpy arrays.
+      best: the variables of the best student so far.
+      history: what `metrics.jsonl` holds, a record an epoch.
+    """
+
+    model: str
+    num_classes: int
+    state: Tree
+    best: Tree
+    history: list[dict[str, Any]]
+
+
+class RunCheckpoints:
+    """The last checkpoints of a run. Written in the background; `close` waits."""
+
+    def __init__(self, workdir: Path) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
+        self._directory = workdir.absolute() / RUN_CHECKPOINTS
+        self._manager = ocp.CheckpointManager(self._directory, options=options)
+
+    def save(self, checkpoint: RunCheckpoint) -> None:
+        """Keeps `checkpoint`, under the number of epochs in its history."""
+        trees = {"state": checkpoint.state, "best": checkpoint.best}
+        meta = {
+            "model": checkpoint.model,
+            "num_classes": checkpoint.num_classes,
+            "history": checkpoint.history,
+            "sha256": digests(trees),
+        }
+        self._manager.save(
+            len(checkpoint.history),
+            args=ocp.args.Composite(
+                meta=ocp.args.JsonSave(meta),
+                **{name: ocp.args.StandardSave(tree) for name, tree in trees.items()},
+            ),
+        )
+
+    def restore(self) -> RunCheckpoint | None:
+        """The newest checkpoint, verified; None if there is none.
+
+        Raises:
+          UserError: it is damaged.
+        """
+        epoch = self._manager.latest_step()
+        if epoch is None:
+            return None
+        directory = self._directory / str(epoch)
+        try:
+            restored = self._manager.restore(
+                epoch,
+                args=ocp.args.Composite(
+                    meta=ocp.args.JsonRestore(),
+                    state=ocp.args.StandardRestore(),
+                    best=ocp.args.StandardRestore(),
+                ),
+            )
+        except Exception as error:  # Orbax and TensorStore raise all kinds
+            raise _unreadable(directory, error) from error
+        meta = restored.meta
+        trees = {"state": restored.state, "best": restored.best}
+        verify(directory, trees, meta["sha256"])
+        return RunCheckpoint(
+            meta["model"], meta["num_classes"], **trees, history=meta["history"]
+        )
+
+    def close(self) -> None:
+        """Waits until everything is on disk."""
+        self._manager.close()
+
+
+def to_tree(state: Any) -> Tree:
+    """A Flax dataclass of arrays as nested dictionaries of numpy arrays."""
+    return jax.tree.map(np.asarray, flax.serialization.to_state_dict(state))
+
+
+def from_tree(target: Any, tree: Tree) -> Any:
+    """The inverse of `to_tree`, into the structure of `target`."""
+    return flax.serialization.from_state_dict(target, tree)
+
+
+def digests(tree: Tree) -> dict[str, str]:
+    """The sha256 of each leaf's dtype, shape and bytes, by its path."""
+    leaves = flax.traverse_util.flatten_dict(tree, sep="/")
+    return {path: _digest(np.asarray(leaf)) for path, leaf in leaves.items()}
+
+
+def _digest(array: np.ndarray) -> str:
+    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
+    digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
+    """Compares a tree that was read from `directory` with its sha256s.
+
+    Raises:
+      UserError: a leaf is missing, too many, or not what was written.
+    """
+    found = digests(tree)
+    differing = [path for path in expected if found.get(path) != expected[path]]
+    differing += [path for path in found if path not in expected]
+    if differing:
+        raise UserError(
+            f"{directory} is damaged: {len(differing)} of its {len(expected)} arrays"
+            f" differ from what was written, {differing[0]} first"
+        )
+
+
+def _unreadable(directory: Path, error: Exception) -> UserError:
+    reason = str(error).partition("\n")[0] or type(error).__name__
+    return UserError(f"{directory} can't be read, it is incomplete or damaged: {reason}")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error

@@ -1,0 +1,152 @@
+"""From a config's fields to what a run is made of, and what they may hold."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from da_jax.datasets import DATASETS, Dataset
+from da_jax.disagreement import DIVERGENCES, DisagreementAugmentation
+from da_jax.errors import UserError, unknown_name
+from da_jax.methods import METHODS, create_method
+from da_jax.models import MODELS, create_model
+from da_jax.parallel import AXIS_NAME
+from da_jax.step import Hyperparameters, Problem
+
+AUGMENTATIONS = ("none", "disagreement")
+
+FIELDS_OF_THE_MACHINE = ("data_dir", "eval_batch_size", "checkpoint_every")
+"""Fields that a run may change when it is resumed: they don't touch its results."""
+
+NAMES: dict[str, tuple[str, Any]] = {
+    "dataset": ("dataset", DATASETS),
+    "student": ("model", MODELS),
+    "teacher.model": ("model", MODELS),
+    "method": ("method", METHODS),
+    "augmentation": ("augmentation", AUGMENTATIONS),
+    "disagreement.divergence": ("divergence", DIVERGENCES),
+}
+"""Fields that name an entry of a table: what it is called, and the table."""
+
+RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
+    "num_epochs": (lambda value: value >= 1, "at least 1"),
+    "batch_size": (lambda value: value >= 2, "at least 2"),
+    "eval_batch_size": (lambda value: value >= 1, "at least 1"),
+    "checkpoint_every": (lambda value: value >= 1, "at least 1"),
+    "optimizer.learning_rate": (lambda value: 0 < value < float("inf"), "positive"),
+    "optimizer.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "optimizer.weight_decay": (
+        lambda value: 0 <= value < float("inf"),
+        "at least 0",
+    ),
+    "optimizer.decay_rate": (lambda value: 0 < value <= 1, "above 0, at most 1"),
+    "optimizer.decay_epochs": (
+        lambda value: list(value) == sorted(set(value)) and min(value, default=1) >= 1,
+        "epochs from 1 on, each later than the one before",
+    ),
+    "disagreement.steps": (lambda value: value >= 0, "at least 0"),
+    "disagreement.learning_rate": (
+        lambda value: 0 <= value < float("inf"),
+        "at least 0",
+    ),
+    "disagreement.probability": (lambda value: 0 <= value <= 1, "from 0 to 1"),
+    "disagreement.reference_batch": (lambda value: value >= 0, "at least 0 (0: off)"),
+    "KD.temperature": (lambda value: 0 < value < float("inf"), "positive"),
+}
+"""What the values of fields may be: a test, and how to say it."""
+
+
+def check_config(config: ConfigDict) -> None:
+    """Refuses a config that can't be meant.
+
+    Raises:
+      UserError: names the field, what it holds and what it may hold.
+    """
+    fields = dict(_flatten(config.to_dict()))
+    for field, (kind, known) in NAMES.items():
+        optional = field == "teacher.model" and not fields[field]
+        if not optional and fields[field] not in known:
+            raise unknown_name(f"{kind} in config.{field}", fields[field], known)
+    for field, (is_fine, description) in RANGES.items():
+        if field in fields and not is_fine(fields[field]):
+            raise UserError(f"config.{field} is {fields[field]!r}; it must be {description}")
+    uses_teacher = create_method(config.method, {}).uses_teacher
+    if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
+        raise UserError(
+            f"config.teacher.model is empty, but method {config.method} with augmentation"
+            f" {config.augmentation} needs a teacher; name one of {', '.join(MODELS)}"
+        )
+
+
+def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
+    """What is trained, from the fields that shape the program."""
+    networks = {
+        "num_classes": dataset.num_classes,
+        "axis_name": AXIS_NAME,
+    }
+    teacher = None
+    if config.teacher.model:
+        teacher = create_model(config.teacher.model, **networks)
+    settings, _ = _split(_method_section(config))
+    augmentation = None
+    if config.augmentation == "disagreement":
+        ascent_settings, _ = _split(config.disagreement.to_dict())
+        augmentation = DisagreementAugmentation(**ascent_settings)
+    return Problem(
+        student=create_model(config.student, **networks),
+        teacher=teacher,
+        method=create_method(config.method, settings),
+        augmentation=augmentation,
+        preprocessing=dataset.preprocessing,
+        axis_name=AXIS_NAME,
+    )
+
+
+def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperparameters:
+    """The run's numbers, arguments of the program."""
+    _, weights = _split(_method_section(config))
+    if not config.use_labels:
+        weights["ce_weight"] = 0.0
+    optimizer = config.optimizer
+    return Hyperparameters(
+        method=weights,
+        ascent_learning_rate=config.disagreement.learning_rate,
+        ascent_probability=config.disagreement.probability,
+        learning_rate=optimizer.learning_rate,
+        decay_rate=optimizer.decay_rate,
+        decay_steps=np.array(optimizer.decay_epochs, np.int32) * steps_per_epoch,
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+    )
+
+
+def differing_fields(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """The fields in which two configs would lead to different results, with values."""
+    one, two = dict(_flatten(config)), dict(_flatten(other))
+    return [
+        f"{field} ({two.get(field)!r} there, {one.get(field)!r} now)"
+        for field in sorted(one.keys() | two.keys())
+        if one.get(field) != two.get(field) and field not in FIELDS_OF_THE_MACHINE
+    ]
+
+
+def _method_section(config: ConfigDict) -> dict[str, Any]:
+    section = config.get(config.method)
+    return section.to_dict() if section else {}
+
+
+def _split(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
+    """A section's fixed settings and its numbers: every float is a number."""
+    numbers = {name: value for name, value in section.items() if type(value) is float}
+    settings = {name: value for name, value in section.items() if name not in numbers}
+    return settings, numbers
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,116 @@
+"""The pickles of cifar-100-python, read without running anything they name.
+
+A pickle may name any function and have it called. Here the five names that an array of
+bytes needs lead to stand-ins that only keep what they are given; any other is refused.
+"""
+
+import io
+import math
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from da_jax.errors import UserError
+
+
+def load_pickle(name: str, content: bytes) -> dict[str, Any]:
+    """The dictionary in a pickle of plain values and uint8 arrays, with str keys.
+
+    Args:
+      name: of the file, for messages.
+      content: the pickle.
+
+    Raises:
+      UserError: damaged, or it holds something else.
+    """
+    try:
+        entries = _Unpickler(io.BytesIO(content)).load()
+        if not isinstance(entries, dict):
+            raise pickle.UnpicklingError("it holds no dictionary")
+        return {_text(key): _plain(value) for key, value in entries.items()}
+    except Exception as error:  # a damaged pickle can raise nearly anything
+        raise UserError(
+            f"{name} is no pickle of CIFAR-100 ({error or type(error).__name__});"
+            " download the archive again"
+        ) from error
+
+
+class _Dtype:
+    """Stands in for `numpy.dtype`."""
+
+    def __init__(self, code: Any = None, *_: Any) -> None:
+        self.code = code
+
+    def __setstate__(self, state: Any) -> None:
+        """Byte order and the like, which a byte has no use for."""
+
+
+class _Array:
+    """Stands in for `numpy.ndarray`."""
+
+    state: Any = None
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
+
+    def to_numpy(self) -> np.ndarray:
+        _, shape, dtype, fortran_order, content = self.state
+        if not isinstance(dtype, _Dtype) or _text(dtype.code) not in ("u1", "|u1"):
+            raise pickle.UnpicklingError("an array of something else than bytes")
+        if isinstance(content, str):
+            content = content.encode("latin1")
+        if not all(type(size) is int for size in shape):
+            raise pickle.UnpicklingError("an array without a shape")
+        if math.prod(shape) != len(content):
+            raise pickle.UnpicklingError("an array of another size than its shape")
+        order = "F" if fortran_order else "C"
+        return np.frombuffer(content, np.uint8).reshape(shape, order=order)
+
+
+def _reconstruct(*_: Any) -> _Array:
+    """Stands in for numpy's function of that name."""
+    return _Array()
+
+
+def _encode(text: Any, encoding: Any = "latin1") -> bytes:
+    """Stands in for `_codecs.encode`, by which Python 3 writes bytes in protocol 2."""
+    if encoding != "latin1" or not isinstance(text, str):
+        raise pickle.UnpicklingError("text in an unexpected encoding")
+    return text.encode("latin1")
+
+
+_STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
+    ("numpy", "dtype"): _Dtype,
+    ("numpy", "ndarray"): _Array,
+    ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
+    ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
+    ("_codecs", "encode"): _encode,
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO) -> None:
+        super().__init__(file, encoding="bytes")  # Python 2's strings may be data
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in _STAND_INS:
+            raise pickle.UnpicklingError(f"it names {module}.{name}")
+        return _STAND_INS[module, name]
+
+    def persistent_load(self, persistent_id: Any) -> Any:
+        raise pickle.UnpicklingError("it refers to something outside")
+
+
+def _text(value: Any) -> Any:
+    return value.decode("ascii") if isinstance(value, bytes) else value
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as numpy's, names as text."""
+    if isinstance(value, _Array):
+        return value.to_numpy()
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return value

@@ -1,0 +1,215 @@
+"""Disagreement Augmentation: images in, harder images out.
+
+Gradient ascent moves a batch to where student and teacher disagree most; the weights of
+both stay fixed. With logits S of the student and T of the teacher, and D their
+disagreement, every ascent step is one of Adam's, new for each batch:
+
+  x ← x + α · Adam(∂D(S(x), T(x)) / ∂x)
+
+α is cut as by PyTorch's ReduceLROnPlateau when D stops rising.
+
+References:
+  y4umeng/disagreement_augmentation, the training loop of the paper's experiments
+  (mean squared error, `update_batch_stats`, `reduce_on_plateau`) and, later,
+  src/distillers/_augmented.py (Kullback-Leibler divergence, neither of the two).
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from da_jax.errors import unknown_name
+from da_jax.methods.kd import kl_divergence, standardize
+
+Divergence = Callable[[jax.Array, jax.Array], jax.Array]
+"""Logits `[B, K]` of student and teacher to their disagreement, `[B]`."""
+
+StudentFunction = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
+"""(images `[B, H, W, C]`, batch_stats) to (logits `[B, K]`, moved batch_stats)."""
+
+TeacherFunction = Callable[[jax.Array], jax.Array]
+"""Images `[B, H, W, C]` to logits `[B, K]`."""
+
+
+def normalized_mse(student_logits: jax.Array, teacher_logits: jax.Array) -> jax.Array:
+    """Mean over the classes of (S/‖S‖₁ − T/‖T‖₁)², from `[B, K]` to `[B]`."""
+    difference = _l1_normalize(student_logits) - _l1_normalize(teacher_logits)
+    return jnp.mean(jnp.square(difference), axis=-1)
+
+
+def _l1_normalize(logits: jax.Array) -> jax.Array:
+    norm = jnp.sum(jnp.abs(logits), axis=-1, keepdims=True)
+    return logits / jnp.maximum(norm, 1e-12)
+
+
+def teacher_student_kl(
+    student_logits: jax.Array, teacher_logits: jax.Array
+) -> jax.Array:
+    """KL(softmax T ‖ softmax S) at temperature 1, from `[B, K]` to `[B]`."""
+    return kl_divergence(student_logits, teacher_logits, temperature=1.0)
+
+
+DIVERGENCES: dict[str, Divergence] = {
+    "mse": normalized_mse,
+    "kl": teacher_student_kl,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class DisagreementAugmentation:
+    """What of the ascent is fixed when it is compiled; the defaults are the paper's.
+
+    Attributes:
+      steps: ascent steps a batch (the paper's e), at least 0.
+      divergence: a key of `DIVERGENCES`.
+      logit_standardization: standardise both networks' logits before the divergence.
+      update_batch_stats: the student's passes over the half-moved images move its
+        running statistics; else those movements are thrown away.
+      reduce_on_plateau: cut the learning rate when the disagreement stops rising.
+      random_init: start from uniform(-1, 1) noise in place of the images.
+      reference_batch: 0, or the batch size whose gradients Adam shall see: the mean
+        over the batch makes them shrink with its size against Adam's eps of 1e-8.
+
+    Raises:
+      UserError: no such divergence.
+    """
+
+    steps: int = 1
+    divergence: str = "mse"
+    logit_standardization: bool = False
+    update_batch_stats: bool = True
+    reduce_on_plateau: bool = True
+    random_init: bool = False
+    reference_batch: int = 0
+
+    def __post_init__(self) -> None:
+        if self.divergence not in DIVERGENCES:
+            raise unknown_name("divergence", self.divergence, DIVERGENCES)
+
+    def distance(
+        self, student_logits: jax.Array, teacher_logits: jax.Array
+    ) -> jax.Array:
+        """The disagreement of each example, from `[B, K]` to `[B]`."""
+        if self.logit_standardization:
+            student_logits = standardize(student_logits)
+            teacher_logits = standardize(teacher_logits)
+        return DIVERGENCES[self.divergence](student_logits, teacher_logits)
+
+
+class Ascent(flax.struct.PyTreeNode):
+    """A batch on its way up.
+
+    Attributes:
+      images: `[B, H, W, C]`, normalised, not clipped.
+      batch_stats: the student's running statistics.
+      adam: Adam's moments of the images.
+      plateau: what ReduceLROnPlateau remembers; its `scale` multiplies α.
+      initial_disagreement: the mean before the first step; 0 until there was one.
+    """
+
+    images: jax.Array
+    batch_stats: Any
+    adam: optax.OptState
+    plateau: optax.OptState
+    initial_disagreement: jax.Array
+
+
+_ADAM = optax.scale_by_adam(b1=0.9, b2=0.999, eps=1e-8)
+
+_PLATEAU = optax.contrib.reduce_on_plateau(
+    factor=0.1,
+    patience=11,  # PyTorch cuts after more than 10 steps without a rise
+    rtol=1e-4,
+)
+
+
+def start(images: jax.Array, batch_stats: Any) -> Ascent:
+    """The ascent of `images` `[B, H, W, C]`, before its first step."""
+    return Ascent(
+        images=images,
+        batch_stats=batch_stats,
+        adam=_ADAM.init(images),
+        plateau=_PLATEAU.init(images),
+        initial_disagreement=jnp.zeros((), images.dtype),
+    )
+
+
+def ascent_step(
+    augmentation: DisagreementAugmentation,
+    ascent: Ascent,
+    student: StudentFunction,
+    teacher: TeacherFunction,
+    learning_rate: jax.typing.ArrayLike,
+    axis_name: str | None = None,
+) -> Ascent:
+    """One step of Adam towards more disagreement.
+
+    Args:
+      augmentation: the ascent's fixed settings.
+      ascent: where the batch is now; this device's share of it.
+      student: in train mode, as the images are the only thing that moves.
+      teacher: in eval mode.
+      learning_rate: α, in units of normalised pixels.
+      axis_name: the pmapped axis the batch is split over, or None.
+
+    Returns:
+      Where the batch is one step later.
+    """
+
+    def mean_disagreement(images: jax.Array) -> tuple[jax.Array, Any]:
+        student_logits, batch_stats = student(images, ascent.batch_stats)
+        distances = augmentation.distance(student_logits, teacher(images))
+        return jnp.mean(distances), batch_stats
+
+    (value, batch_stats), gradient = jax.value_and_grad(
+        mean_disagreement, has_aux=True
+    )(ascent.images)
+    batch_size = ascent.images.shape[0]
+    if axis_name is not None:
+        # Each device's mean sees the others' images through batch norm, and the
+        # transpose of a psum is a psum: the gradient is the global one times N.
+        devices = jax.lax.axis_size(axis_name)
+        value, gradient = jax.lax.pmean(value, axis_name), gradient / devices
+        batch_size = batch_size * devices
+    if augmentation.reference_batch:
+        gradient = gradient * (batch_size / augmentation.reference_batch)
+    direction, adam = _ADAM.update(-gradient, ascent.adam)
+    step_size = learning_rate * ascent.plateau.scale
+    plateau = ascent.plateau
+    if augmentation.reduce_on_plateau:
+        # Optax scales the update it is fed the value of, PyTorch the one after it.
+        _, plateau = _PLATEAU.update(direction, plateau, value=-value)
+    if not augmentation.update_batch_stats:
+        batch_stats = ascent.batch_stats
+    return Ascent(
+        images=ascent.images - step_size * direction,
+        batch_stats=batch_stats,
+        adam=adam,
+        plateau=plateau,
+        initial_disagreement=jnp.where(
+            ascent.adam.count == 0, value, ascent.initial_disagreement
+        ),
+    )
+
+
+def augment(
+    augmentation: DisagreementAugmentation,
+    ascent: Ascent,
+    student: StudentFunction,
+    teacher: TeacherFunction,
+    learning_rate: jax.typing.ArrayLike,
+    axis_name: str | None = None,
+) -> Ascent:
+    """All `augmentation.steps` steps from `ascent`; arguments as of `ascent_step`."""
+
+    def body(_: jax.Array, moving: Ascent) -> Ascent:
+        return ascent_step(
+            augmentation, moving, student, teacher, learning_rate, axis_name
+        )
+
+    return jax.lax.fori_loop(0, augmentation.steps, body, ascent)

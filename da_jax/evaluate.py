@@ -1,0 +1,103 @@
+"""The accuracy of a network on a test set.
+
+    python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from da_jax import locations
+from da_jax.command_line import run
+from da_jax.errors import UserError
+
+BATCH_SIZE = 500
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m da_jax.evaluate", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--model", required=True, help="architecture, e.g. resnet56")
+    parser.add_argument(
+        "--checkpoint",
+        type=Path,
+        required=True,
+        help="the folder of a converted model, or of a run (its best student)",
+    )
+    parser.add_argument("--last", action="store_true", help="of a run: its last student")
+    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument(
+        "--data_dir",
+        default="",
+        help=f"prepared data sets (default: {locations.data_dir()})",
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    return parser.parse_args()
+
+
+def evaluate(
+    model: str, checkpoint: Path, dataset: str, data_dir: Path, *, last: bool = False
+) -> dict[str, float]:
+    """Top-1 and top-5 accuracy (%) and mean cross-entropy on the whole test set.
+
+    Raises:
+      UserError: something is missing or damaged, or the checkpoint holds another
+        architecture or number of classes.
+    """
+    from da_jax import checkpointing, parallel
+    from da_jax.datasets import load_dataset
+    from da_jax.methods import create_method
+    from da_jax.models import create_model
+    from da_jax.step import Problem
+
+    loaded = checkpointing.load_model(checkpoint, last=last)
+    data = load_dataset(dataset, data_dir)
+    if (loaded.name, loaded.num_classes) != (model, data.num_classes):
+        raise UserError(
+            f"{checkpoint} holds a {loaded.name} of {loaded.num_classes} classes, not a"
+            f" {model} of {data.num_classes} for {dataset}"
+        )
+    problem = Problem(
+        student=create_model(model, data.num_classes),
+        teacher=None,
+        method=create_method("vanilla", {}),
+        augmentation=None,
+        preprocessing=data.preprocessing,
+        axis_name=parallel.AXIS_NAME,
+    )
+    programs = parallel.Programs(problem)
+    metrics = programs.evaluate(
+        programs.replicate(loaded.variables),
+        programs.replicate(data.test),
+        BATCH_SIZE * len(programs.devices),
+    )
+    return {
+        "top1": 100 * metrics["top1"],
+        "top5": 100 * metrics["top5"],
+        "loss": metrics["loss"],
+        "examples": len(data.test.labels),
+    }
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    data_dir = locations.data_dir(arguments.data_dir)
+    figures = evaluate(
+        arguments.model,
+        arguments.checkpoint,
+        arguments.dataset,
+        data_dir,
+        last=arguments.last,
+    )
+    print(
+        f"{arguments.model} on the {figures['examples']:,} test images of"
+        f" {arguments.dataset}: top-1 {figures['top1']:.2f} %,"
+        f" top-5 {figures['top5']:.2f} %, cross-entropy {figures['loss']:.4f}"
+    )
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    run(main)

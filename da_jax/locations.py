@@ -1,0 +1,71 @@
+"""Where things lie, and what to do when they don't: known without importing JAX."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from da_jax.errors import UserError
+
+CIFAR100_VERSION = "3.0.2"
+"""Of TFDS's `cifar100`."""
+
+CIFAR100_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
+TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
+
+
+def data_dir(configured: str | Path = "") -> Path:
+    """The folder of prepared data sets: as configured, else TFDS's own default."""
+    default = os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    return Path(configured or default).expanduser()
+
+
+def prepared_cifar100(data_dir: Path) -> Path:
+    """Where TFDS prepares CIFAR-100."""
+    return data_dir / "cifar100" / CIFAR100_VERSION
+
+
+def cached_cifar100(data_dir: Path) -> Path:
+    """Where its arrays are cached for reading without TFDS and TensorFlow."""
+    return data_dir / "da_jax" / f"cifar100-{CIFAR100_VERSION}.npz"
+
+
+def missing_dataset(name: str, data_dir: Path) -> str | None:
+    """What to do about a data set that isn't there; None if it is."""
+    if (
+        name != "cifar100"
+        or cached_cifar100(data_dir).exists()
+        or prepared_cifar100(data_dir).exists()
+    ):
+        return None
+    return (
+        f"CIFAR-100 is not in {data_dir}: download cifar-100-binary.tar.gz from"
+        f" {CIFAR100_PAGE} and run `python -m da_jax.prepare --dataset cifar100"
+        f" --archive cifar-100-binary.tar.gz --data_dir {data_dir}`"
+    )
+
+
+def missing_teacher(model: str, checkpoint: Path) -> str | None:
+    """What to do about a teacher that isn't there; None if it is."""
+    if checkpoint.is_dir():
+        return None
+    return (
+        f"the teacher {model} is not in {checkpoint}: download cifar_teachers.tar from"
+        f" {TEACHERS_PAGE}, unpack it and run `python -m convert --model {model}"
+        f" --source cifar_teachers/{model}_vanilla/ckpt_epoch_240.pth"
+        f" --output {checkpoint}`"
+    )
+
+
+def check_prerequisites(config: Mapping[str, Any]) -> None:
+    """Looks whether what a run reads is there, before anything slow starts.
+
+    Raises:
+      UserError: the teacher or the data set is missing, or both.
+    """
+    missing = [missing_dataset(config["dataset"], data_dir(config["data_dir"]))]
+    if config["teacher"]["model"]:
+        teacher = config["teacher"]
+        missing.append(missing_teacher(teacher["model"], Path(teacher["checkpoint"])))
+    if any(missing):
+        raise UserError("; ".join(filter(None, missing)))

@@ -1,0 +1,45 @@
+"""Trains a student: `python -m da_jax.main --config=configs/resnet8x4.py`."""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import ConfigDict, config_flags
+
+from da_jax import locations
+from da_jax.command_line import run
+from da_jax.errors import UserError
+
+_CONFIG = config_flags.DEFINE_config_file(
+    "config",
+    None,
+    "The run's config, configs/STUDENT.py[:VARIANT]; --config.FIELD=VALUE overrides.",
+)
+_WORKDIR = flags.DEFINE_string(
+    "workdir", None, "The run's folder (default: runs/ and the config's name)."
+)
+
+
+def main() -> None:
+    config = _parse(sys.argv)
+    workdir = Path(_WORKDIR.value or f"runs/{config.name}")
+    locations.check_prerequisites(config)
+    from da_jax import results, train  # what is missing was told before JAX loads
+
+    print(results.summary_line(train.train_and_evaluate(config, workdir)))
+    print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+
+
+def _parse(arguments: list[str]) -> ConfigDict:
+    app.define_help_flags()
+    try:
+        flags.FLAGS(arguments)
+    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
+        raise UserError(" ".join(str(error).split())) from error
+    if _CONFIG.value is None:
+        raise UserError("no config: give one with --config=configs/resnet8x4.py")
+    return _CONFIG.value
+
+
+if __name__ == "__main__":
+    run(main)

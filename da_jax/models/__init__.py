@@ -1,0 +1,51 @@
+"""MODELS: every architecture by mdistiller's name."""
+
+import functools
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from da_jax.errors import unknown_name
+from da_jax.models import resnet
+from da_jax.models.layers import Dtype
+
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "resnet8": functools.partial(resnet.ResNet, 8),
+    "resnet14": functools.partial(resnet.ResNet, 14),
+    "resnet20": functools.partial(resnet.ResNet, 20),
+    "resnet32": functools.partial(resnet.ResNet, 32),
+    "resnet44": functools.partial(resnet.ResNet, 44),
+    "resnet56": functools.partial(resnet.ResNet, 56),
+    "resnet110": functools.partial(resnet.ResNet, 110),
+    "resnet8x4": functools.partial(resnet.ResNet, 8, resnet.WIDE),
+    "resnet32x4": functools.partial(resnet.ResNet, 32, resnet.WIDE),
+}
+
+
+def create_model(
+    name: str,
+    num_classes: int = 100,
+    *,
+    dtype: Dtype = jnp.float32,
+    axis_name: str | None = None,
+) -> nn.Module:
+    """The architecture `name` as a Flax module, without weights.
+
+    `model.apply(variables, images, train=False)` takes normalised images
+    `[B, 32, 32, 3]` and gives `(logits [B, num_classes], features)`; with `train=True`
+    batch norm uses the batch's statistics and `mutable=["batch_stats"]` returns the
+    running ones.
+
+    Args:
+      name: a key of `MODELS`.
+      num_classes: width of the logits.
+      dtype: of the activations; parameters are float32, or float64 with it.
+      axis_name: the pmapped axis over which batch norm takes its statistics.
+
+    Raises:
+      UserError: no such architecture.
+    """
+    if name not in MODELS:
+        raise unknown_name("model", name, MODELS)
+    return MODELS[name](num_classes=num_classes, dtype=dtype, axis_name=axis_name)

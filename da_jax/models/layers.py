@@ -1,0 +1,125 @@
+"""The layers all families share: PyTorch's conventions in Flax.
+
+Images are `[B, H, W, C]`. Convolutions pad explicitly, because Flax's `SAME` pads a
+stride-2 convolution on the other side than PyTorch does.
+"""
+
+import functools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+Dtype = jax.typing.DTypeLike
+
+KAIMING_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+"""`torch.nn.init.kaiming_normal_(mode="fan_out")`: normal, not truncated."""
+
+
+def parameter_dtype(dtype: Dtype) -> Dtype:
+    """Parameters and statistics are at least float32, whatever the activations are."""
+    return jnp.promote_types(dtype, jnp.float32)
+
+
+def conv(
+    features: int, kernel_size: int, strides: int = 1, *, dtype: Dtype, name: str
+) -> nn.Conv:
+    """A square convolution without bias that keeps the image's size at stride 1."""
+    return nn.Conv(
+        features,
+        (kernel_size, kernel_size),
+        strides=(strides, strides),
+        padding=(kernel_size - 1) // 2,
+        use_bias=False,
+        kernel_init=KAIMING_NORMAL,
+        dtype=dtype,
+        param_dtype=parameter_dtype(dtype),
+        name=name,
+    )
+
+
+def _torch_uniform(fan_in: int) -> nn.initializers.Initializer:
+    """U(±1/√fan_in), PyTorch's default for linear layers, weights and biases alike."""
+    bound = 1.0 / math.sqrt(fan_in)
+
+    def init(
+        key: jax.Array, shape: tuple[int, ...], dtype: Dtype = jnp.float32
+    ) -> jax.Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Linear(nn.Module):
+    """`torch.nn.Linear`: `[B, in]` to `[B, features]`."""
+
+    features: int
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        init = _torch_uniform(inputs.shape[-1])
+        param_dtype = parameter_dtype(self.dtype)
+        kernel = self.param("kernel", init, (inputs.shape[-1], self.features), param_dtype)
+        bias = self.param("bias", init, (self.features,), param_dtype)
+        return inputs @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+
+
+class BatchNorm(nn.Module):
+    """`torch.nn.BatchNorm2d` over `[B, H, W, C]`, statistics over the global batch.
+
+    Flax's own `BatchNorm` keeps the biased variance as its running variance; PyTorch
+    normalises with the biased and keeps the unbiased one, which a teacher's accuracy
+    and the ascent depend on.
+
+    Attributes:
+      axis_name: the pmapped axis the batch is split over, or None.
+      momentum: how much of the old statistics stays (PyTorch's is 1 minus this).
+    """
+
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        features = inputs.shape[-1]
+        param_dtype = parameter_dtype(self.dtype)
+        scale = self.param("scale", nn.initializers.ones, (features,), param_dtype)
+        bias = self.param("bias", nn.initializers.zeros, (features,), param_dtype)
+        ones = functools.partial(jnp.ones, (features,), param_dtype)
+        zeros = functools.partial(jnp.zeros, (features,), param_dtype)
+        running_mean = self.variable("batch_stats", "mean", zeros)
+        running_var = self.variable("batch_stats", "var", ones)
+        if train:
+            values = inputs.astype(param_dtype)
+            mean, var, count = self._batch_statistics(values)
+            if not self.is_initializing():
+                unbiased = var * (count / (count - 1))
+                running_mean.value = self._moved(running_mean.value, mean)
+                running_var.value = self._moved(running_var.value, unbiased)
+        else:
+            mean, var = running_mean.value, running_var.value
+        factor = scale * jax.lax.rsqrt(var + self.epsilon)
+        return ((inputs - mean) * factor + bias).astype(self.dtype)
+
+    def _moved(self, old: jax.Array, new: jax.Array) -> jax.Array:
+        return self.momentum * old + (1 - self.momentum) * new
+
+    def _batch_statistics(
+        self, values: jax.Array
+    ) -> tuple[jax.Array, jax.Array, jax.Array | int]:
+        """Mean and biased variance `[C]` of the global batch, and how many values."""
+        mean = _global_mean(jnp.mean(values, axis=(0, 1, 2)), self.axis_name)
+        squares = jnp.mean(jnp.square(values - mean), axis=(0, 1, 2))
+        var = _global_mean(squares, self.axis_name)
+        count = values.size // values.shape[-1]
+        if self.axis_name is not None:
+            count = count * jax.lax.axis_size(self.axis_name)
+        return mean, var, count
+
+
+def _global_mean(value: jax.Array, axis_name: str | None) -> jax.Array:
+    return value if axis_name is None else jax.lax.pmean(value, axis_name)
