@@ -160,7 +160,7 @@ class Programs:
         learn = self._pmap(
             functools.partial(step.learn, problem),
             (0, 0, 0, 0, 0, 0),
-            donate_argnums=(0, 2),
+            donate_argnums=0,
         )
         augmentation = problem.augmentation
 

@@ -1,0 +1,23 @@
+"""Outputs of the original PyTorch implementations, computed on a CPU in float64.
+
+`models`: the nine CIFAR ResNets on 4 images; `training`: steps of KD and of Disagreement
+Augmentation, resnet32x4 → resnet8x4, batch 8. Moved images are stored as float32 (their
+rounding, 1.2e-7, is well inside the tolerance of 1e-6). Weights come from `weights.py`.
+"""
+
+import functools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDER = Path(__file__).parent
+
+
+@functools.cache
+def load(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The description and the arrays of `models` or `training`."""
+    description = json.loads((FOLDER / f"{name}.json").read_text())
+    with np.load(FOLDER / f"{name}.npz") as arrays:
+        return description, dict(arrays)

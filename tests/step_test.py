@@ -1,0 +1,238 @@
+"""Training steps against the original's, and what must hold of every step."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from da_jax import disagreement, optim, step
+from da_jax.datasets import Examples
+from da_jax.datasets.cifar100 import PREPROCESSING
+from da_jax.disagreement import DisagreementAugmentation
+from da_jax.methods import METHODS, create_method
+from da_jax.models import create_model
+from da_jax.step import Hyperparameters, Problem, TrainState
+from tests import golden
+from tests.parity import by_torch_key, relative_error, variables
+
+LATER = DisagreementAugmentation(
+    divergence="kl", update_batch_stats=False, reduce_on_plateau=False
+)
+PLAIN_KD = dict(temperature=4.0, ce_weight=0.1, kd_weight=0.9)
+LATER_KD = dict(temperature=2.0, ce_weight=0.1, kd_weight=9.0)
+
+
+def numbers(weights, ascent_learning_rate=0.01778, probability=1.0):
+    return Hyperparameters(
+        method=weights,
+        ascent_learning_rate=ascent_learning_rate,
+        ascent_probability=probability,
+        learning_rate=0.05,
+        decay_rate=0.1,
+        decay_steps=np.array([1000]),
+        momentum=0.9,
+        weight_decay=5e-4,
+    )
+
+
+def problem(augmentation, dtype, logit_standardization=False):
+    settings = {"logit_standardization": logit_standardization}
+    return Problem(
+        student=create_model("resnet8x4", dtype=dtype),
+        teacher=create_model("resnet32x4", dtype=dtype),
+        method=create_method("KD", settings),
+        augmentation=augmentation,
+        preprocessing=PREPROCESSING,
+        dtype=dtype,
+    )
+
+
+def train(problem, hyperparameters, start, steps, batch_size=8):
+    """(state, moved images, metrics) after each step on the golden batches."""
+    _, arrays = golden.load("training")
+    student = variables("resnet8x4", 1, problem.dtype)
+    teacher = variables("resnet32x4", 2, problem.dtype)
+    opt_state = optim.sgd(0.0, 0.0, 0.0).init(student["params"])
+    state = TrainState(jnp.int32(0), jnp.uint32(0), **student, opt_state=opt_state)
+
+    @jax.jit
+    def run(state, images, labels):
+        ascent = disagreement.start(images, state.batch_stats)
+        if problem.augmentation is not None:
+            ascent = step.ascend(
+                problem, state.params, teacher, ascent, hyperparameters, whole=True
+            )
+        state, metrics = step.learn(
+            problem, state, teacher, ascent, labels, jnp.array(True), hyperparameters
+        )
+        return state, ascent.images, metrics
+
+    for position in range(start, start + steps * batch_size, batch_size):
+        batch = slice(position, position + batch_size)
+        images = jnp.asarray(arrays["images"][batch])
+        images = problem.preprocessing.normalize(images, problem.dtype)
+        state, moved, metrics = run(state, images, jnp.asarray(arrays["labels"][batch]))
+        yield state, moved, metrics
+
+
+def running_and_params(state):
+    tree = {"params": state.params, "batch_stats": state.batch_stats}
+    return by_torch_key("resnet8x4", tree)
+
+
+TRAJECTORIES = {
+    "kd": (None, 3),
+    "da_1step": (DisagreementAugmentation(), 3),
+    "da_3steps": (DisagreementAugmentation(steps=3), 1),
+}
+
+
+@pytest.mark.parametrize("kind", TRAJECTORIES)
+def test_trajectory_equals_the_original_in_float64(x64, kind):
+    augmentation, steps = TRAJECTORIES[kind]
+    description, arrays = golden.load("training")
+    expected = description[kind]
+    trained = train(
+        problem(augmentation, jnp.float64), numbers(PLAIN_KD), expected["start"], steps
+    )
+    for index, (state, moved, metrics) in enumerate(trained):
+        prefix = f"{kind}/step{index}/"
+        if augmentation is not None:
+            reference = arrays[f"{prefix}student_input{augmentation.steps}"]
+            assert np.abs(moved - reference).max() < 1e-6
+        for name, loss in expected["steps"][index]["losses"].items():
+            assert float(metrics[name].compute()) == pytest.approx(loss, rel=1e-7)
+        leaves = running_and_params(state)
+        for key, norm in expected["steps"][index]["param_norm"].items():
+            assert np.linalg.norm(leaves[key]) == pytest.approx(norm, rel=1e-7), key
+        running = [key for key in arrays if key.startswith(f"{prefix}running/")]
+        assert running
+        for key in running:
+            value = leaves[key.removeprefix(f"{prefix}running/")]
+            assert relative_error(value, arrays[key]) < 1e-7, key
+
+
+def test_float32_follows_the_original():
+    description, arrays = golden.load("training")
+    trained = train(
+        problem(DisagreementAugmentation(), jnp.float32),
+        numbers(PLAIN_KD),
+        description["da_1step"]["start"],
+        steps=3,
+    )
+    for index, (_, moved, _) in enumerate(trained):
+        error = np.abs(moved - arrays[f"da_1step/step{index}/student_input1"])
+        close = np.mean(error < 1e-3)
+        assert close == 1 if index == 0 else close >= 0.999
+
+
+LATER_VARIANTS = {
+    "kl_1step": (LATER, False),
+    "kl_2steps_logit_stand": (
+        DisagreementAugmentation(
+            steps=2,
+            divergence="kl",
+            logit_standardization=True,
+            update_batch_stats=False,
+            reduce_on_plateau=False,
+        ),
+        True,
+    ),
+    "kd_logit_stand": (None, True),
+}
+
+
+@pytest.mark.parametrize("kind", LATER_VARIANTS)
+def test_later_variant_equals_the_original_in_float64(x64, kind):
+    augmentation, logit_standardization = LATER_VARIANTS[kind]
+    description, arrays = golden.load("training")
+    expected = description["later_variants"][kind]
+    hyperparameters = numbers(LATER_KD, ascent_learning_rate=0.00192)
+    trained = train(
+        problem(augmentation, jnp.float64, logit_standardization),
+        hyperparameters,
+        expected["start"],
+        steps=1,
+    )
+    ((state, moved, metrics),) = trained
+    assert np.abs(moved - arrays[f"{kind}/student_input"]).max() < 1e-6
+    for name, loss in expected["losses"].items():
+        assert float(metrics[name].compute()) == pytest.approx(loss, rel=1e-7)
+    leaves = running_and_params(state)
+    for key in ("bn1.running_mean", "bn1.running_var"):
+        assert relative_error(leaves[key], arrays[f"{kind}/{key}"]) < 1e-7
+
+
+def tiny_problem(augmentation):
+    return Problem(
+        student=create_model("resnet8"),
+        teacher=create_model("resnet8"),
+        method=create_method("KD", {}),
+        augmentation=augmentation,
+        preprocessing=PREPROCESSING,
+    )
+
+
+def whole_step(augmentation, probability, steps=1):
+    """The state and metrics after `step.train_step` on golden images."""
+    _, arrays = golden.load("training")
+    examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
+    tiny = tiny_problem(augmentation)
+    state = jax.jit(functools.partial(step.create_train_state, tiny))(3)
+    teacher = variables("resnet8", 2, jnp.float32)
+    hyperparameters = numbers(PLAIN_KD, probability=probability)
+    run = jax.jit(step.train_step, static_argnums=(0, 7))
+    for epoch in range(steps):
+        order = step.epoch_order(state, jnp.int32(epoch), 68)
+        position = jnp.int32(8)
+        state, metrics = run(
+            tiny, state, teacher, examples, order, position, hyperparameters, 8
+        )
+    return state, metrics
+
+
+def test_tails_is_plain_distillation_bit_for_bit():
+    without, _ = whole_step(None, 0.0)
+    tails, metrics = whole_step(DisagreementAugmentation(), 0.0)
+    assert int(metrics["disagreement_before"].count) == 0
+    jax.tree.map(np.testing.assert_array_equal, without.params, tails.params)
+
+
+def test_heads_raises_the_disagreement_and_leaves_a_trace():
+    heads, metrics = whole_step(DisagreementAugmentation(), 1.0)
+    tails, _ = whole_step(DisagreementAugmentation(), 0.0)
+    before = metrics["disagreement_before"].compute()
+    after = metrics["disagreement_after"].compute()
+    assert after > before > 0
+    assert not np.array_equal(
+        heads.batch_stats["bn1"]["mean"], tails.batch_stats["bn1"]["mean"]
+    )
+
+
+def test_a_run_is_a_function_of_its_seed():
+    one, _ = whole_step(DisagreementAugmentation(), 0.5, steps=2)
+    two, _ = whole_step(DisagreementAugmentation(), 0.5, steps=2)
+    jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
+
+
+def test_the_coin_falls_as_often_as_it_should():
+    state = jax.jit(functools.partial(step.create_train_state, tiny_problem(None)))(0)
+
+    def coin(number):
+        key = step._step_key(state.replace(step=number), step.COIN)
+        return jax.random.bernoulli(key, 0.7374)
+
+    heads = jax.vmap(coin)(jnp.arange(5000)).mean()
+    assert heads == pytest.approx(0.7374, abs=0.02)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_learns_from_its_own_numbers(name):
+    method = create_method(name, {})
+    logits = jax.random.normal(jax.random.key(0), (2, 4, 10))
+    student, teacher = (step.Outputs(part, {}) for part in logits)
+    losses = method.losses(student, teacher, jnp.arange(4), PLAIN_KD)
+    assert losses and all(value.shape == () for value in losses.values())
+    assert all(value > 0 for value in losses.values())
