@@ -1,7 +1,7 @@
 """resnet20 → resnet8 on scikit-learn's digits: nothing to download, a minute or two.
 
-    python -m da_jax.main --config=configs/digits.py
-    python -m da_jax.main --config=configs/digits.py:kd
+python -m da_jax.main --config=configs/digits.py
+python -m da_jax.main --config=configs/digits.py:kd
 """
 
 from ml_collections import ConfigDict

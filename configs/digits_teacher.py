@@ -1,7 +1,7 @@
 """The teacher of `digits.py`: resnet20 on scikit-learn's digits, from scratch.
 
-    python -m da_jax.main --config=configs/digits_teacher.py
-    cp -r runs/digits_teacher/best checkpoints/digits_resnet20
+python -m da_jax.main --config=configs/digits_teacher.py
+cp -r runs/digits_teacher/best checkpoints/digits_resnet20
 """
 
 from ml_collections import ConfigDict

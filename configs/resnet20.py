@@ -1,7 +1,7 @@
 """resnet56 → resnet20 on CIFAR-100.
 
-    python -m da_jax.main --config=configs/resnet20.py
-    python -m da_jax.main --config=configs/resnet20.py:kd
+python -m da_jax.main --config=configs/resnet20.py
+python -m da_jax.main --config=configs/resnet20.py:kd
 """
 
 from ml_collections import ConfigDict

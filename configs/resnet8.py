@@ -1,7 +1,7 @@
 """resnet20 → resnet8 on CIFAR-100.
 
-    python -m da_jax.main --config=configs/resnet8.py
-    python -m da_jax.main --config=configs/resnet8.py:kd
+python -m da_jax.main --config=configs/resnet8.py
+python -m da_jax.main --config=configs/resnet8.py:kd
 """
 
 from ml_collections import ConfigDict

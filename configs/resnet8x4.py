@@ -1,7 +1,7 @@
 """resnet32x4 → resnet8x4 on CIFAR-100.
 
-    python -m da_jax.main --config=configs/resnet8x4.py
-    python -m da_jax.main --config=configs/resnet8x4.py:kd
+python -m da_jax.main --config=configs/resnet8x4.py
+python -m da_jax.main --config=configs/resnet8x4.py:kd
 """
 
 from ml_collections import ConfigDict

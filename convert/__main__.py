@@ -1,6 +1,6 @@
 """Converts a PyTorch checkpoint of mdistiller's into a model folder.
 
-    python -m convert --model resnet56 --source ckpt_epoch_240.pth --output checkpoints/resnet56
+python -m convert --model resnet56 --source ckpt_epoch_240.pth --output checkpoints/resnet56
 """
 
 import argparse

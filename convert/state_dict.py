@@ -57,9 +57,7 @@ def _flax_paths(
 ) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
     """(PyTorch's key, Flax path, PyTorch's shape) of every variable of the model."""
     model = create_model(name, classes)
-    variables = jax.eval_shape(
-        model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3))
-    )
+    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     paths = []
     for path, leaf in flax.traverse_util.flatten_dict(variables).items():
         shape = rules.torch_shape(path[-1], leaf.shape)

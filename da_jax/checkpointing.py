@@ -230,7 +230,9 @@ def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
 
 def _unreadable(directory: Path, error: Exception) -> UserError:
     reason = str(error).partition("\n")[0] or type(error).__name__
-    return UserError(f"{directory} can't be read, it is incomplete or damaged: {reason}")
+    return UserError(
+        f"{directory} can't be read, it is incomplete or damaged: {reason}"
+    )
 
 
 def _write_json(path: Path, content: Any) -> None:

@@ -71,7 +71,9 @@ def check_config(config: ConfigDict) -> None:
             raise unknown_name(f"{kind} in config.{field}", fields[field], known)
     for field, (is_fine, description) in RANGES.items():
         if field in fields and not is_fine(fields[field]):
-            raise UserError(f"config.{field} is {fields[field]!r}; it must be {description}")
+            raise UserError(
+                f"config.{field} is {fields[field]!r}; it must be {description}"
+            )
     uses_teacher = create_method(config.method, {}).uses_teacher
     if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
         raise UserError(

@@ -1,6 +1,6 @@
 """The accuracy of a network on a test set.
 
-    python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
+python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
 """
 
 import argparse
@@ -25,7 +25,9 @@ def parse_arguments() -> argparse.Namespace:
         required=True,
         help="the folder of a converted model, or of a run (its best student)",
     )
-    parser.add_argument("--last", action="store_true", help="of a run: its last student")
+    parser.add_argument(
+        "--last", action="store_true", help="of a run: its last student"
+    )
     parser.add_argument("--dataset", default="cifar100")
     parser.add_argument(
         "--data_dir",

@@ -76,7 +76,9 @@ class Programs:
         create = functools.partial(step.create_train_state, self._problem)
         return self.replicate(jax.jit(create)(seed))
 
-    def epoch_order(self, state: TrainState, epoch: int, num_examples: int) -> jax.Array:
+    def epoch_order(
+        self, state: TrainState, epoch: int, num_examples: int
+    ) -> jax.Array:
         """The order in which `epoch` (from 0) sees the examples."""
         return self._epoch_order(state, np.int32(epoch), num_examples)
 

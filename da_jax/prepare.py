@@ -1,6 +1,6 @@
 """An official archive that is on disk becomes the prepared TFDS data set.
 
-    python -m da_jax.prepare --dataset cifar100 --archive cifar-100-binary.tar.gz
+python -m da_jax.prepare --dataset cifar100 --archive cifar-100-binary.tar.gz
 """
 
 import argparse

@@ -204,7 +204,9 @@ def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints) -> None:
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
             record = _run_epoch(run, progress, epoch, bar)
             writers.write(record)
-            if (epoch + 1) % run.config.checkpoint_every == 0 or epoch + 1 == num_epochs:
+            if (
+                epoch + 1
+            ) % run.config.checkpoint_every == 0 or epoch + 1 == num_epochs:
                 _save(run, progress, checkpoints)
     writers.close()
 

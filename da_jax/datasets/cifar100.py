@@ -86,12 +86,15 @@ def _write_prepared(archive: Archive, data_dir: Path) -> None:
 def _tfds_examples(split: str, records: Records) -> Iterator[tuple[int, dict]]:
     rows = zip(records.images, records.fine, records.coarse, strict=True)
     for index, (image, fine, coarse) in enumerate(rows):
-        yield index, {
-            "id": f"{split}_{index:05d}",
-            "image": _png(image),
-            "label": int(fine),
-            "coarse_label": int(coarse),
-        }
+        yield (
+            index,
+            {
+                "id": f"{split}_{index:05d}",
+                "image": _png(image),
+                "label": int(fine),
+                "coarse_label": int(coarse),
+            },
+        )
 
 
 def _png(image: np.ndarray) -> bytes:
@@ -111,9 +114,7 @@ def read_prepared(data_dir: Path) -> dict[str, np.ndarray]:
     """
     import tensorflow_datasets as tfds
 
-    builder = tfds.builder_from_directory(
-        str(locations.prepared_cifar100(data_dir))
-    )
+    builder = tfds.builder_from_directory(str(locations.prepared_cifar100(data_dir)))
     arrays = {}
     for split in ("train", "test"):
         examples = sorted(_examples(builder, split), key=lambda example: example["id"])

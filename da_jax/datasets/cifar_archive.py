@@ -101,7 +101,9 @@ def _read_folder(path: Path) -> dict[str, bytes]:
 
 
 def _files(folder: Path) -> list[Path]:
-    return [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    return (
+        [file for file in folder.iterdir() if file.is_file()] if folder.is_dir() else []
+    )
 
 
 def _read_file(path: Path) -> bytes:

@@ -61,7 +61,9 @@ class Linear(nn.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         init = _torch_uniform(inputs.shape[-1])
         param_dtype = parameter_dtype(self.dtype)
-        kernel = self.param("kernel", init, (inputs.shape[-1], self.features), param_dtype)
+        kernel = self.param(
+            "kernel", init, (inputs.shape[-1], self.features), param_dtype
+        )
         bias = self.param("bias", init, (self.features,), param_dtype)
         return inputs @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
