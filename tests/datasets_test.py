@@ -1,0 +1,134 @@
+"""The archives' readers, TFDS's writer and ours of the cache, the digits."""
+
+import pickle
+import tarfile
+
+import numpy as np
+import pytest
+
+from da_jax import locations
+from da_jax.datasets import cifar100, cifar_archive, digits
+from da_jax.datasets.cifar_archive import read_archive
+from da_jax.errors import UserError
+
+SIZES = {"train": 30, "test": 12}
+FINE = [f"fine_{index}" for index in range(100)]
+COARSE = [f"coarse_{index}" for index in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def small_archives(monkeypatch):
+    monkeypatch.setattr(cifar_archive, "OFFICIAL_SIZES", SIZES)
+
+
+def records(split):
+    """uint8 rows of coarse label, fine label and planes."""
+    rng = np.random.default_rng(SIZES[split])
+    rows = rng.integers(0, 256, (SIZES[split], cifar_archive.RECORD_BYTES), np.uint8)
+    rows[:, 0] %= 20
+    rows[:, 1] %= 100
+    return rows
+
+
+def expected_images(split):
+    return records(split)[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def binary_folder(path):
+    folder = path / "cifar-100-binary"
+    folder.mkdir()
+    for split in SIZES:
+        (folder / f"{split}.bin").write_bytes(records(split).tobytes())
+    (folder / "fine_label_names.txt").write_text("\n".join(FINE) + "\n")
+    (folder / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n")
+    return folder
+
+
+def python_folder(path):
+    folder = path / "cifar-100-python"
+    folder.mkdir()
+    for split in SIZES:
+        rows = records(split)
+        content = {
+            b"data": rows[:, 2:].copy(),
+            b"fine_labels": rows[:, 1].tolist(),
+            b"coarse_labels": rows[:, 0].tolist(),
+        }
+        (folder / split).write_bytes(pickle.dumps(content, protocol=2))
+    names = {"fine_label_names": FINE, "coarse_label_names": COARSE}
+    (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
+    return folder
+
+
+def packed(folder):
+    archive = folder.with_name(f"{folder.name}.tar.gz")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, arcname=folder.name)
+    return archive
+
+
+@pytest.mark.parametrize("make", [binary_folder, python_folder])
+@pytest.mark.parametrize("pack", [False, True])
+def test_archives_hold_the_same_data(tmp_path, make, pack):
+    folder = make(tmp_path)
+    archive = read_archive(packed(folder) if pack else folder)
+    for split, read in (("train", archive.train), ("test", archive.test)):
+        np.testing.assert_array_equal(read.images, expected_images(split))
+        np.testing.assert_array_equal(read.fine, records(split)[:, 1])
+        np.testing.assert_array_equal(read.coarse, records(split)[:, 0])
+    assert (archive.fine_names, archive.coarse_names) == (FINE, COARSE)
+
+
+class _RunsCode:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_pickle_that_names_a_function_is_refused(tmp_path, capsys):
+    folder = python_folder(tmp_path)
+    (folder / "train").write_bytes(pickle.dumps({b"data": _RunsCode()}))
+    with pytest.raises(UserError, match=r"it names builtins\.print"):
+        read_archive(folder)
+    assert capsys.readouterr().out == ""
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    folder = binary_folder(tmp_path)
+    archive = packed(folder)
+    archive.write_bytes(archive.read_bytes()[:2000])
+    with pytest.raises(UserError, match="no readable"):
+        read_archive(archive)
+    (folder / "train.bin").write_bytes(records("train").tobytes()[:-1])
+    with pytest.raises(UserError, match="whole number of records"):
+        read_archive(folder)
+    (folder / "train.bin").write_bytes(records("test").tobytes())
+    with pytest.raises(UserError, match="12 train images instead of 30"):
+        read_archive(folder)
+
+
+def test_prepare_writes_what_is_read_back(tmp_path):
+    archive = read_archive(binary_folder(tmp_path))
+    data_dir = tmp_path / "data"
+    cifar100.prepare(archive, data_dir)
+    for clean in (False, True):
+        if clean:  # without the cache, from TFDS's files
+            locations.cached_cifar100(data_dir).unlink()
+        dataset = cifar100.load(data_dir)
+        for split, read in (("train", dataset.train), ("test", dataset.test)):
+            np.testing.assert_array_equal(read.images, expected_images(split))
+            np.testing.assert_array_equal(read.labels, records(split)[:, 1])
+    assert locations.cached_cifar100(data_dir).exists()
+
+
+def test_missing_data_set_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"da_jax\.prepare --dataset cifar100"):
+        cifar100.load(tmp_path)
+
+
+def test_digits_are_split_evenly_and_never_flipped():
+    dataset = digits.load()
+    assert dataset.train.images.shape == (1437, 32, 32, 3)
+    assert dataset.test.images.shape == (360, 32, 32, 3)
+    assert dataset.train.images.dtype == np.uint8 and dataset.train.images.max() == 255
+    assert np.bincount(dataset.test.labels).min() >= 34
+    assert not dataset.preprocessing.flip
