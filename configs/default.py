@@ -1,8 +1,8 @@
 """The fields of every config, with the original's defaults.
 
-A config file's `get_config(variant)` starts from `create` and changes what is its own.
-The variants are `da` (the default: distillation with Disagreement Augmentation) and `kd`
-(the same without it).
+A config file's `get_config(variant)` starts from `create` and changes what is its
+own. The variants are `da` (the default: distillation with Disagreement Augmentation)
+and `kd` (the same without it).
 """
 
 from ml_collections import ConfigDict

@@ -33,7 +33,7 @@ IGNORED = re.compile(r"(.*\.)?num_batches_tracked")
 
 
 def torch_key(name: str, path: tuple[str, ...]) -> str:
-    """PyTorch's key of the leaf at a Flax `path` (collection left out) of model `name`."""
+    """PyTorch's key for a Flax `path` (without its collection) of model `name`."""
     *modules, leaf = path
     key = ".".join(modules)
     for pattern, replacement in _renames(name):

@@ -12,7 +12,7 @@ from da_jax.errors import UserError
 
 
 def load_state_dict(path: Path) -> dict[str, np.ndarray]:
-    """The state dict in a file: plain, or under `model` as mdistiller's trainers save it.
+    """The state dict in a file: plain, or under `model` as mdistiller saves it.
 
     Args:
       path: written by `torch.save`.

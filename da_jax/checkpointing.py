@@ -1,8 +1,9 @@
 """Everything that is kept on disk through Orbax, and verified when it is read.
 
 A *model folder* holds one network: `model.json` (architecture, classes, where it came
-from), `variables/` (Orbax) and `sha256.json`. Converted teachers and the best student of
-a finished run are model folders. A *run folder* holds `checkpoints/` of a training run.
+from), `variables/` (Orbax) and `sha256.json`. Converted teachers and the best student
+of a finished run are model folders. A *run folder* holds `checkpoints/` of a training
+run.
 
 Orbax gives flipped bits back without a word; so the sha256 of every leaf is kept too.
 """

@@ -1,5 +1,6 @@
 """From a config's fields to what a run is made of, and what they may hold."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -77,27 +78,26 @@ def check_config(config: ConfigDict) -> None:
     uses_teacher = create_method(config.method, {}).uses_teacher
     if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
         raise UserError(
-            f"config.teacher.model is empty, but method {config.method} with augmentation"
-            f" {config.augmentation} needs a teacher; name one of {', '.join(MODELS)}"
+            f"config.teacher.model is empty, but method {config.method} with"
+            f" augmentation {config.augmentation} needs a teacher; name one of {', '.join(MODELS)}"
         )
 
 
 def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
     """What is trained, from the fields that shape the program."""
-    networks = {
-        "num_classes": dataset.num_classes,
-        "axis_name": AXIS_NAME,
-    }
+    network = functools.partial(
+        create_model, num_classes=dataset.num_classes, axis_name=AXIS_NAME
+    )
     teacher = None
     if config.teacher.model:
-        teacher = create_model(config.teacher.model, **networks)
+        teacher = network(config.teacher.model)
     settings, _ = _split(_method_section(config))
     augmentation = None
     if config.augmentation == "disagreement":
         ascent_settings, _ = _split(config.disagreement.to_dict())
         augmentation = DisagreementAugmentation(**ascent_settings)
     return Problem(
-        student=create_model(config.student, **networks),
+        student=network(config.student),
         teacher=teacher,
         method=create_method(config.method, settings),
         augmentation=augmentation,
@@ -113,7 +113,7 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
         weights["ce_weight"] = 0.0
     optimizer = config.optimizer
     return Hyperparameters(
-        method=weights,
+        method=dict[str, Any](weights),
         ascent_learning_rate=config.disagreement.learning_rate,
         ascent_probability=config.disagreement.probability,
         learning_rate=optimizer.learning_rate,

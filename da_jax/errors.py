@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 
 class UserError(ValueError):
-    """A mistake of the user's: its message says in one line what is wrong and what to do.
+    """A user's mistake: the message says in one line what is wrong and what to do.
 
     The command lines print it without a traceback and exit with `EXIT_CODE`.
     """

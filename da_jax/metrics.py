@@ -41,7 +41,7 @@ class Writers:
 
 
 class _TensorBoard:
-    """clu's TensorBoard writer. It imports TensorFlow, so it starts with the first use."""
+    """clu's TensorBoard writer; started by its first use, as it imports TensorFlow."""
 
     def __init__(self, workdir: Path) -> None:
         self._workdir = workdir

@@ -6,10 +6,10 @@ import optax
 
 
 def step_decay(
-    step: jax.Array,
+    step: jax.typing.ArrayLike,
     learning_rate: jax.typing.ArrayLike,
     decay_rate: jax.typing.ArrayLike,
-    decay_steps: jax.Array,
+    decay_steps: jax.typing.ArrayLike,
 ) -> jax.Array:
     """The learning rate at `step`: times `decay_rate` for each mark that is behind.
 
@@ -20,7 +20,8 @@ def step_decay(
       decay_steps: int `[marks]`; the first step with the lower rate. A mark at the end
         of epoch n (counted from 1) is step n × steps_per_epoch.
     """
-    return learning_rate * decay_rate ** jnp.sum(step >= decay_steps)
+    marks_behind = jnp.sum(jnp.asarray(step) >= jnp.asarray(decay_steps))
+    return jnp.asarray(learning_rate) * jnp.power(decay_rate, marks_behind)
 
 
 def sgd(

@@ -1,7 +1,8 @@
 """From steps to programs on devices: the only file that knows of devices.
 
-Every function of `step` is pmapped over the devices with the batch split among them; one
-device is a mesh of one. What lives on the devices has a leading axis of one entry a device.
+Every function of `step` is pmapped over the devices with the batch split among them;
+one device is a mesh of one. What lives on the devices has a leading axis of one entry
+a device.
 
 On accelerators a training step is one program with `lax.cond` around `lax.fori_loop`.
 XLA sends the convolutions inside such a region to a slow path on CPUs (9.1 s against
@@ -59,8 +60,8 @@ class Programs:
         """
         if batch_size % len(self.devices):
             raise UserError(
-                f"{name}={batch_size} doesn't divide by the {len(self.devices)} devices;"
-                " choose a multiple of their number"
+                f"{name}={batch_size} doesn't divide by the {len(self.devices)}"
+                " devices; choose a multiple of their number"
             )
 
     def replicate(self, tree: Any) -> Any:

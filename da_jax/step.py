@@ -1,14 +1,15 @@
 """One training or evaluation step: pure functions of one device's share of the batch.
 
 A training step draws its batch, moves it to where student and teacher disagree (by
-chance) and lets the student learn from it. `train_step` is all of it in one program; its
-parts, `draw`, `ascend` and `learn`, are programs of their own where that is faster.
+chance) and lets the student learn from it. `train_step` is all of it in one program;
+its parts, `draw`, `ascend` and `learn`, are programs of their own where that is faster.
 
-What shapes the program is in `Problem`; what is only a number is in `Hyperparameters`, an
-argument of the program, so that another value needs no compilation.
+What shapes the program is in `Problem`; what is only a number is in `Hyperparameters`,
+an argument of the program, so that another value needs no compilation.
 """
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -67,14 +68,14 @@ class Hyperparameters(flax.struct.PyTreeNode):
       weight_decay: of SGD.
     """
 
-    method: dict[str, jax.Array]
-    ascent_learning_rate: jax.Array
-    ascent_probability: jax.Array
-    learning_rate: jax.Array
-    decay_rate: jax.Array
-    decay_steps: jax.Array
-    momentum: jax.Array
-    weight_decay: jax.Array
+    method: Mapping[str, jax.typing.ArrayLike]
+    ascent_learning_rate: jax.typing.ArrayLike
+    ascent_probability: jax.typing.ArrayLike
+    learning_rate: jax.typing.ArrayLike
+    decay_rate: jax.typing.ArrayLike
+    decay_steps: jax.typing.ArrayLike
+    momentum: jax.typing.ArrayLike
+    weight_decay: jax.typing.ArrayLike
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -186,7 +187,7 @@ def _step_key(state: TrainState, purpose: int) -> jax.Array:
 
 
 def _noise(keys: jax.Array, images: jax.Array) -> jax.Array:
-    """Uniform(-1, 1) noise in the place of `images` `[B, H, W, C]`, a key `[B]` each."""
+    """Uniform(-1, 1) noise of `images`' shape `[B, H, W, C]`, a key `[B]` for each."""
 
     def one(key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, images.shape[1:], images.dtype, -1.0, 1.0)
@@ -197,7 +198,7 @@ def _noise(keys: jax.Array, images: jax.Array) -> jax.Array:
 def ascend(
     problem: Problem,
     params: Any,
-    teacher: Variables,
+    teacher: Variables | None,
     ascent: Ascent,
     hyperparameters: Hyperparameters,
     *,
@@ -266,7 +267,8 @@ def learn(
             problem.student, params, ascent.batch_stats, images
         )
         losses = problem.method.losses(learned, taught, labels, hyperparameters.method)
-        return sum(losses.values()), (batch_stats, losses, learned.logits)
+        total = jnp.sum(jnp.stack(list(losses.values())))
+        return total, (batch_stats, losses, learned.logits)
 
     gradients, (batch_stats, losses, logits) = jax.grad(loss, has_aux=True)(
         state.params
@@ -383,7 +385,7 @@ def _train_metrics(
     coin: jax.Array,
 ) -> Metrics:
     values = {name: jnp.full(labels.shape, loss) for name, loss in losses.items()}
-    values["loss"] = sum(values.values())
+    values["loss"] = jnp.sum(jnp.stack(list(values.values())), axis=0)
     values["top1"] = _is_among_top(logits, labels, 1)
     everything = jnp.ones(labels.shape, bool)
     masks = dict.fromkeys(values, everything)

@@ -1,8 +1,8 @@
 """Training, from a config to a finished run folder.
 
-A run folder holds `config.json`, `metrics.jsonl` (a line an epoch), TensorBoard's files,
-`checkpoints/`, and at the end `results.json` and `best/`, the best student as a model
-folder. The same command again goes on from the newest checkpoint.
+A run folder holds `config.json`, `metrics.jsonl` (a line an epoch), TensorBoard's
+files, `checkpoints/`, and at the end `results.json` and `best/`, the best student as a
+model folder. The same command again goes on from the newest checkpoint.
 """
 
 import dataclasses
@@ -256,7 +256,7 @@ def _train_epoch(
 def _record(
     run: Run, epoch: int, train: dict[str, float], test: dict[str, float]
 ) -> Record:
-    """An epoch's record: names prefixed, accuracies in %, nothing that isn't a number."""
+    """An epoch's record: names prefixed, accuracies in %, None if not finite."""
     first_step = epoch * len(run.batches)
     hyperparameters = run.programs.to_host(run.hyperparameters)
     learning_rate = optim.step_decay(

@@ -156,7 +156,7 @@ def _write_cache(cache: Path, arrays: dict[str, np.ndarray]) -> None:
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
         temporary.replace(cache)
     except OSError as error:
         temporary.unlink(missing_ok=True)

@@ -65,8 +65,10 @@ class _Array:
             raise pickle.UnpicklingError("an array without a shape")
         if math.prod(shape) != len(content):
             raise pickle.UnpicklingError("an array of another size than its shape")
-        order = "F" if fortran_order else "C"
-        return np.frombuffer(content, np.uint8).reshape(shape, order=order)
+        values = np.frombuffer(content, np.uint8)
+        if fortran_order:
+            return values.reshape(shape[::-1]).transpose()
+        return values.reshape(shape)
 
 
 def _reconstruct(*_: Any) -> _Array:

@@ -1,6 +1,6 @@
 """scikit-learn's handwritten digits: the data set that needs no download.
 
-1,797 real scans of 8×8 pixels, enlarged to 32×32×3 so that the CIFAR networks take them.
+1,797 real scans of 8×8 pixels, enlarged to 32×32×3 for the CIFAR networks.
 """
 
 from pathlib import Path

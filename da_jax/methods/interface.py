@@ -25,7 +25,7 @@ class Method(Protocol):
         student: Outputs,
         teacher: Outputs | None,
         labels: jax.Array,
-        weights: Mapping[str, jax.Array],
+        weights: Mapping[str, jax.typing.ArrayLike],
     ) -> dict[str, jax.Array]:
         """The terms whose sum the student minimises.
 

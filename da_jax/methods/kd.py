@@ -56,7 +56,7 @@ class KD:
         student: Outputs,
         teacher: Outputs | None,
         labels: jax.Array,
-        weights: Mapping[str, jax.Array],
+        weights: Mapping[str, jax.typing.ArrayLike],
     ) -> dict[str, jax.Array]:
         """The terms of the loss, weighted; see `Method.losses`."""
         assert teacher is not None, "KD needs a teacher"
@@ -71,6 +71,6 @@ class KD:
             student_logits, teacher_logits, weights["temperature"]
         )
         return {
-            "loss_ce": weights["ce_weight"] * jnp.mean(cross_entropy),
-            "loss_kd": weights["kd_weight"] * jnp.mean(divergence),
+            "loss_ce": jnp.mean(cross_entropy) * weights["ce_weight"],
+            "loss_kd": jnp.mean(divergence) * weights["kd_weight"],
         }

@@ -22,7 +22,7 @@ class Vanilla:
         student: Outputs,
         teacher: Outputs | None,
         labels: jax.Array,
-        weights: Mapping[str, jax.Array],
+        weights: Mapping[str, jax.typing.ArrayLike],
     ) -> dict[str, jax.Array]:
         """The mean cross-entropy; see `Method.losses`."""
         del teacher, weights

@@ -59,6 +59,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
+        """`[B, in]` to `[B, features]`."""
         init = _torch_uniform(inputs.shape[-1])
         param_dtype = parameter_dtype(self.dtype)
         kernel = self.param(
@@ -87,6 +88,7 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """Normalises by the batch when `train`, else by the running statistics."""
         features = inputs.shape[-1]
         param_dtype = parameter_dtype(self.dtype)
         scale = self.param("scale", nn.initializers.ones, (features,), param_dtype)

@@ -31,6 +31,7 @@ class BasicBlock(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        """`[B, H, W, C]` to `[B, H / strides, W / strides, filters]`, twice."""
         dtype, axis_name = self.dtype, self.axis_name
         x = conv(self.filters, 3, self.strides, dtype=dtype, name="conv1")(inputs)
         x = nn.relu(BatchNorm(dtype, axis_name, name="bn1")(x, train))
