@@ -13,6 +13,6 @@ def get_config(variant: str = "da") -> ConfigDict:
     config = default.create("digits", "resnet8", "resnet20", variant)
     config.dataset = "digits"
     config.teacher.checkpoint = "checkpoints/digits_resnet20"
-    config.num_epochs = 12
-    config.optimizer.decay_epochs = (7, 9, 11)
+    config.num_epochs = 10
+    config.optimizer.decay_epochs = (6, 8, 9)
     return config

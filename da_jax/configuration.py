@@ -79,7 +79,8 @@ def check_config(config: ConfigDict) -> None:
     if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
         raise UserError(
             f"config.teacher.model is empty, but method {config.method} with"
-            f" augmentation {config.augmentation} needs a teacher; name one of {', '.join(MODELS)}"
+            f" augmentation {config.augmentation} needs a"
+            f" teacher; name one of {', '.join(MODELS)}"
         )
 
 

@@ -34,10 +34,13 @@ def _parse(arguments: list[str]) -> ConfigDict:
     app.define_help_flags()
     try:
         flags.FLAGS(arguments)
+        if _CONFIG.value is None:
+            raise UserError("no config: give one with --config=configs/resnet8x4.py")
+        _CONFIG.value.get("name")  # a config that could not be loaded raises only now
     except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
-        raise UserError(" ".join(str(error).split())) from error
-    if _CONFIG.value is None:
-        raise UserError("no config: give one with --config=configs/resnet8x4.py")
+        # The flag's own error carries the traceback of what a config file raised.
+        message = str(error).rpartition("UserError: ")[2]
+        raise UserError(" ".join(message.split())) from error
     return _CONFIG.value
 
 

@@ -53,7 +53,11 @@ class _TensorBoard:
             self._start()
         if self._writer is not None:
             step = record["step"]
-            scalars = {key: value for key, value in record.items() if key != "step"}
+            scalars = {
+                key: value
+                for key, value in record.items()
+                if key != "step" and value is not None
+            }
             self._writer.write_scalars(step, scalars)
 
     def _start(self) -> None:

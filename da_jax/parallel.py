@@ -70,7 +70,9 @@ class Programs:
 
     def to_host(self, tree: Any) -> Any:
         """The first device's part of `tree`, as numpy arrays."""
-        return jax.device_get(flax.jax_utils.unreplicate(tree))
+        return jax.tree.map(
+            lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree
+        )
 
     def create_train_state(self, seed: int) -> TrainState:
         """A student that has not learned yet."""
