@@ -1,6 +1,10 @@
 """Training steps against the original's, and what must hold of every step."""
 
 import functools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -115,8 +119,8 @@ def test_trajectory_equals_the_original_in_float64(x64, kind):
             assert relative_error(value, arrays[key]) < 1e-7, key
 
 
-@pytest.mark.parametrize(("kind", "share"), [("da_1step", 1.0), ("da_3steps", 0.999)])
-def test_float32_follows_the_original(kind, share):
+def float32_share(kind):
+    """The share of values that the first training step moves to within 1e-3."""
     description, arrays = golden.load("training")
     augmentation, _ = TRAJECTORIES[kind]
     ((_, moved, _),) = train(
@@ -126,7 +130,22 @@ def test_float32_follows_the_original(kind, share):
         steps=1,
     )
     reference = arrays[f"{kind}/step0/student_input{augmentation.steps}"]
-    assert np.mean(np.abs(moved - reference) < 1e-3) >= share
+    return float(np.mean(np.abs(moved - reference) < 1e-3))
+
+
+@pytest.mark.parametrize(("kind", "share"), [("da_1step", 1.0), ("da_3steps", 0.999)])
+def test_float32_follows_the_original(kind, share):
+    """In a process with one device: with eight, XLA's CPU convolutions round worse."""
+    program = f"from tests.step_test import float32_share as f; print(f({kind!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent.parent,
+        env=os.environ | {"XLA_FLAGS": ""},
+    )
+    assert float(done.stdout) >= share
 
 
 LATER_VARIANTS = {
