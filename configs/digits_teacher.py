@@ -2,6 +2,8 @@
 
 python -m da_jax.main --config=configs/digits_teacher.py
 cp -r runs/digits_teacher/best checkpoints/digits_resnet20
+
+Seen on 2 CPU cores: best and last epoch 100.00 % of the 360 test images.
 """
 
 from ml_collections import ConfigDict
