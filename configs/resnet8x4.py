@@ -2,6 +2,8 @@
 
 python -m da_jax.main --config=configs/resnet8x4.py
 python -m da_jax.main --config=configs/resnet8x4.py:kd
+
+Published, best epoch of 5 runs: 74.59 ± 0.24 % with `da`, 73.66 ± 0.26 % with `kd`.
 """
 
 from ml_collections import ConfigDict

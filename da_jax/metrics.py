@@ -69,7 +69,7 @@ class _TensorBoard:
             self._available = False
             tqdm.write(
                 f"no TensorBoard summaries: {error.name} isn't installed"
-                " (pip install 'da-jax[tensorboard]')"
+                " (pip install -e '.[tensorboard]')"
             )
             return
         tensorflow.config.set_visible_devices([], "GPU")  # JAX has them

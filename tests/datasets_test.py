@@ -1,6 +1,7 @@
 """The archives' readers, TFDS's writer and ours of the cache, the digits."""
 
 import pickle
+import sys
 import tarfile
 
 import numpy as np
@@ -118,6 +119,21 @@ def test_prepare_writes_what_is_read_back(tmp_path):
             np.testing.assert_array_equal(read.images, expected_images(split))
             np.testing.assert_array_equal(read.labels, records(split)[:, 1])
     assert locations.cached_cifar100(data_dir).exists()
+
+
+def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch):
+    archive = read_archive(binary_folder(tmp_path))
+    cifar100._write_prepared(archive, tmp_path, file_format="tfrecord")
+    with monkeypatch.context() as without_tensorflow:
+        without_tensorflow.setitem(sys.modules, "tensorflow", None)
+        with pytest.raises(UserError, match="takes TensorFlow to read, once"):
+            cifar100.load(tmp_path)
+    cifar100.load(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    dataset = cifar100.load(tmp_path)
+    for split, read in (("train", dataset.train), ("test", dataset.test)):
+        np.testing.assert_array_equal(read.images, expected_images(split))
+        np.testing.assert_array_equal(read.labels, records(split)[:, 1])
 
 
 def test_missing_data_set_names_the_command(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,9 @@ SHORT = (
 
 def main(*arguments, module="da_jax.main"):
     environment = os.environ | {"XLA_FLAGS": ""}  # one device
+    what = ("-m", module) if module else ("-c",)
     return subprocess.run(
-        [sys.executable, "-m", module, *map(str, arguments)],
+        [sys.executable, *what, *map(str, arguments)],
         capture_output=True,
         text=True,
         cwd=REPOSITORY,
@@ -33,8 +35,6 @@ def records(workdir):
 
 def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     """The second epoch's checkpoint is taken away: it is run again to the same bits."""
-    import shutil
-
     workdir = tmp_path / "run"
     command = ("--config=configs/digits.py", f"--workdir={workdir}", *SHORT)
     done = main(*command, "--config.num_epochs=2")
@@ -69,6 +69,29 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     done = main(*command, "--config.num_epochs=2", "--config.seed=1")
     assert done.returncode == 2
     assert "seed (0 there, 1 now)" in done.stderr
+
+
+def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
+    """And the options that no other run has: random start, last batch, no labels."""
+    arguments = (
+        *("da_jax.main", "--config=configs/digits.py", f"--workdir={tmp_path}"),
+        *(SHORT[1], SHORT[2], "--config.num_epochs=1", "--config.batch_size=400"),
+        *("--config.drop_remainder=False", "--config.use_labels=False"),
+        "--config.disagreement.random_init=True",
+    )
+    program = (
+        "import sys; sys.modules['tensorflow'] = None;"
+        f"sys.argv = {list(arguments)}; import da_jax.command_line, da_jax.main;"
+        "da_jax.command_line.run(da_jax.main.main)"
+    )
+    done = main(program, module=None)
+    assert done.returncode == 0, done.stderr
+    assert "no TensorBoard summaries: tensorflow isn't installed" in done.stdout
+    assert not list(tmp_path.glob("events.out.tfevents.*"))
+    (record,) = records(tmp_path)
+    assert record["step"] == 4  # 1,437 = 3 × 400 + 237
+    assert record["train_loss_ce"] == 0 < record["train_loss_kd"]
+    assert json.loads((tmp_path / "results.json").read_text())["best"]["epoch"] == 1
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,30 @@ def test_a_run_is_a_function_of_its_seed():
     jax.tree.map(np.testing.assert_array_equal, one.params, two.params)
 
 
+def test_random_init_starts_from_noise_where_the_coin_says_so():
+    _, arrays = golden.load("training")
+    examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
+
+    def drawn(augmentation, probability):
+        tiny = tiny_problem(augmentation)
+        state = step.create_train_state(tiny, 3)
+        hyperparameters = numbers(PLAIN_KD, probability=probability)
+        order = step.epoch_order(state, jnp.int32(0), 68)
+        ascent, labels, _ = step.draw(
+            tiny, state, examples, order, jnp.int32(0), hyperparameters, 32
+        )
+        return np.asarray(ascent.images), np.asarray(labels)
+
+    images, labels = drawn(DisagreementAugmentation(), 1.0)
+    noise, same_labels = drawn(DisagreementAugmentation(random_init=True), 1.0)
+    np.testing.assert_array_equal(labels, same_labels)
+    assert -1 <= noise.min() < -0.999 and 0.999 < noise.max() < 1
+    assert noise.mean() == pytest.approx(0, abs=0.01)
+    assert noise.std() == pytest.approx(3**-0.5, rel=0.01)
+    tails, _ = drawn(DisagreementAugmentation(random_init=True), 0.0)
+    np.testing.assert_array_equal(tails, images)
+
+
 def test_the_coin_falls_as_often_as_it_should():
     state = jax.jit(functools.partial(step.create_train_state, tiny_problem(None)))(0)
 

@@ -62,7 +62,9 @@ def prepare(archive: Archive, data_dir: Path) -> None:
     _write_cache(locations.cached_cifar100(data_dir), read_prepared(data_dir))
 
 
-def _write_prepared(archive: Archive, data_dir: Path) -> None:
+def _write_prepared(
+    archive: Archive, data_dir: Path, file_format: str = "array_record"
+) -> None:
     from tensorflow_datasets.core import registered
     from tensorflow_datasets.image_classification import cifar
 
@@ -79,7 +81,7 @@ def _write_prepared(archive: Archive, data_dir: Path) -> None:
                     "test": _tfds_examples("test", archive.test),
                 }
 
-    builder = Cifar100(data_dir=str(data_dir), file_format="array_record")
+    builder = Cifar100(data_dir=str(data_dir), file_format=file_format)
     builder.download_and_prepare()
 
 
