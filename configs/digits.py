@@ -3,8 +3,8 @@
 python -m da_jax.main --config=configs/digits.py
 python -m da_jax.main --config=configs/digits.py:kd
 
-Seen on 2 CPU cores, with `da` and with `kd`: best and last epoch 100.00 % of the 360 test
-images.
+Seen on 2 CPU cores, with `da` and with `kd`: best and last epoch 100.00 % of the 360
+test images.
 """
 
 from ml_collections import ConfigDict
