@@ -1,42 +1,83 @@
 """The fields of every config, with the original's defaults.
 
-A config file's `get_config(variant)` starts from `create` and changes what is its
-own. The variants are `da` (the default: distillation with Disagreement Augmentation)
-and `kd` (the same without it).
+A config file's `get_config(variant)` starts from `create` and changes what is its own.
+A variant is words joined by commas, in any order, at most one of each kind:
+
+- the teacher, one of the file's (the first is the default);
+- `da`, distillation with Disagreement Augmentation (the default), or `kd`, without;
+- `lr0.05`, the original's learning rate (the default), or `lr0.01`, mdistiller's for
+  MobileNetV2 and the ShuffleNets.
 """
+
+from collections.abc import Collection
 
 from ml_collections import ConfigDict
 
-from da_jax.errors import unknown_name
+from da_jax.errors import UserError, unknown_name
 
-VARIANTS = {"da": "disagreement", "kd": "none"}
-"""Each variant's augmentation."""
+AUGMENTATIONS = {"da": "disagreement", "kd": "none"}
+LEARNING_RATES = {"lr0.05": 0.05, "lr0.01": 0.01}
 
 
-def create(name: str, student: str, teacher: str, variant: str) -> ConfigDict:
-    """Distillation of `teacher` into `student` on CIFAR-100, as the original has it.
+def create(student: str, teachers: Collection[str], variant: str) -> ConfigDict:
+    """Distillation into `student` on CIFAR-100, as the original has it.
 
     Args:
-      name: of the config file; with the variant, of the run's default folder.
       student: its architecture.
-      teacher: its architecture; converted weights are expected in
-        `checkpoints/TEACHER`. Empty for none.
-      variant: a key of `VARIANTS`.
+      teachers: the architectures of its teachers. Converted weights are expected in
+        `checkpoints/TEACHER`.
+      variant: as above.
 
     Raises:
-      UserError: no such variant.
+      UserError: an unknown word in the variant, or two of a kind.
     """
-    if variant not in VARIANTS:
-        raise unknown_name("variant", variant, VARIANTS)
+    kinds = [list(teachers), list(AUGMENTATIONS), list(LEARNING_RATES)]
+    teacher, augmentation, rate = _choose(variant, kinds)
+    config = defaults(f"{teacher}_{student}_{augmentation}", student)
+    config.teacher.model = teacher
+    config.teacher.checkpoint = f"checkpoints/{teacher}"
+    config.augmentation = AUGMENTATIONS[augmentation]
+    config.optimizer.learning_rate = LEARNING_RATES[rate]
+    if rate != "lr0.05":
+        config.name += f"_{rate}"
+    return config
+
+
+def create_teacher(student: str) -> ConfigDict:
+    """Training of `student` from scratch on CIFAR-100, by mdistiller's recipe."""
+    config = defaults(f"teacher_{student}", student)
+    config.method = "vanilla"
+    config.augmentation = "none"
+    return config
+
+
+def _choose(variant: str, kinds: list[list[str]]) -> list[str]:
+    """The word of each kind in `variant`, or the kind's first."""
+    words = [word for word in variant.split(",") if word]
+    known = [word for kind in kinds for word in kind]
+    for word in words:
+        if word not in known:
+            raise unknown_name("variant", word, known)
+    chosen = [[word for word in words if word in kind] for kind in kinds]
+    for several in chosen:
+        if len(several) > 1:
+            raise UserError(f"the variant has both {' and '.join(several)}")
+    return [
+        word[0] if word else kind[0] for word, kind in zip(chosen, kinds, strict=True)
+    ]
+
+
+def defaults(name: str, student: str) -> ConfigDict:
+    """Every field. The run `name` has no teacher yet."""
     config = ConfigDict()
-    config.name = f"{name}_{variant}"
+    config.name = name  # of the default folder, runs/NAME
     config.seed = 0
     config.dataset = "cifar100"
     config.data_dir = ""  # TFDS's folder; empty for its default
     config.student = student
     config.teacher = ConfigDict()
-    config.teacher.model = teacher
-    config.teacher.checkpoint = f"checkpoints/{teacher}" if teacher else ""
+    config.teacher.model = ""
+    config.teacher.checkpoint = ""  # a converted model's folder, or a run's
 
     config.method = "KD"
     config.KD = ConfigDict()
@@ -46,7 +87,7 @@ def create(name: str, student: str, teacher: str, variant: str) -> ConfigDict:
     config.KD.logit_standardization = False
     config.use_labels = True  # False drops the cross-entropy of distillation
 
-    config.augmentation = VARIANTS[variant]  # or "none"
+    config.augmentation = "disagreement"  # or "none"
     config.disagreement = ConfigDict()
     config.disagreement.probability = 0.7374  # p, one coin for the batch
     config.disagreement.learning_rate = 0.01778  # α, in units of normalised pixels

@@ -11,9 +11,12 @@ from ml_collections import ConfigDict
 
 from configs import default
 
+TEACHERS = ("resnet20",)
 
-def get_config(variant: str = "da") -> ConfigDict:
-    config = default.create("digits", "resnet8", "resnet20", variant)
+
+def get_config(variant: str = "") -> ConfigDict:
+    config = default.create("resnet8", TEACHERS, variant)
+    config.name = f"digits_{config.name}"
     config.dataset = "digits"
     config.teacher.checkpoint = "checkpoints/digits_resnet20"
     config.num_epochs = 10

@@ -12,10 +12,9 @@ from configs import default
 
 
 def get_config() -> ConfigDict:
-    config = default.create("digits_teacher", "resnet20", "", "kd")
+    config = default.create_teacher("resnet20")
     config.name = "digits_teacher"
     config.dataset = "digits"
-    config.method = "vanilla"
     config.num_epochs = 20
     config.optimizer.decay_epochs = (12, 16, 18)
     return config

@@ -1,16 +1,20 @@
-"""resnet56 → resnet20 on CIFAR-100.
+"""resnet56 or resnet110 → resnet20 on CIFAR-100.
 
 python -m da_jax.main --config=configs/resnet20.py
-python -m da_jax.main --config=configs/resnet20.py:kd
+python -m da_jax.main --config=configs/resnet20.py:resnet110
+python -m da_jax.main --config=configs/resnet20.py:resnet110,kd
 
-Published: 70.66 % with `kd` (mdistiller, lr 0.05); nothing with `da` as it is here, and
-71.44 ± 0.16 % with the original's later variant of it.
+Published with `kd`: 70.66 % from resnet56, 70.67 % from resnet110 (mdistiller, last
+epoch). With `da` nothing as it is here; with the original's later variant of it (logit
+standardisation, KL ascent; best epoch) 71.44 ± 0.16 % and 71.41 ± 0.09 %.
 """
 
 from ml_collections import ConfigDict
 
 from configs import default
 
+TEACHERS = ("resnet56", "resnet110")
 
-def get_config(variant: str = "da") -> ConfigDict:
-    return default.create("resnet20", "resnet20", "resnet56", variant)
+
+def get_config(variant: str = "") -> ConfigDict:
+    return default.create("resnet20", TEACHERS, variant)

@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from configs import default
 
+TEACHERS = ("resnet20",)
 
-def get_config(variant: str = "da") -> ConfigDict:
-    return default.create("resnet8", "resnet8", "resnet20", variant)
+
+def get_config(variant: str = "") -> ConfigDict:
+    return default.create("resnet8", TEACHERS, variant)

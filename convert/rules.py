@@ -1,11 +1,13 @@
-"""How Flax's names and layouts correspond to PyTorch's.
+"""How Flax's names and layouts correspond to PyTorch's: one table for all families.
 
 A Flax path such as `layer1_0/downsample_conv/kernel` becomes PyTorch's key
 `layer1.0.downsample.0.weight` in two moves: the last part through `LEAVES`, the rest
-through the family's `RENAMES`. An array's layout is that of its leaf and its rank.
+through the family's renames. An array's layout is that of its leaf and its rank.
 """
 
+import dataclasses
 import re
+from collections.abc import Callable
 
 import numpy as np
 
@@ -17,35 +19,102 @@ LEAVES = {
     "var": "running_var",
 }
 
-RESNET_RENAMES = (
-    (r"layer(\d+)_(\d+)", r"layer\1.\2"),
-    (r"downsample_conv", r"downsample.0"),
-    (r"downsample_bn", r"downsample.1"),
+COUNTER = "num_batches_tracked"
+"""Of PyTorch's batch norms; it has no counterpart, as nothing reads it."""
+
+Replacement = str | Callable[[re.Match[str]], str]
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """The rules of the architectures that are built alike.
+
+    Attributes:
+      models: a pattern of their whole names.
+      classifier: PyTorch's key of the last layer.
+      renames: (pattern, replacement) in the Flax path, its parts joined by dots.
+    """
+
+    models: str
+    classifier: str
+    renames: tuple[tuple[str, Replacement], ...] = ()
+
+
+def _vgg_layer(match: re.Match[str]) -> str:
+    """PyTorch counts a block's layers: convolution, batch norm, ReLU, convolution, …"""
+    block, kind, index = match.groups()
+    return f"block{block}.{3 * int(index) + (kind == 'bn')}"
+
+
+STAGE = (r"^layer(\d+)_(\d+)\.", r"layer\1.\2.")
+
+FAMILIES = (
+    Family(
+        models=r"resnet\d+(x4)?",
+        classifier="fc",
+        renames=(
+            STAGE,
+            (r"downsample_conv$", "downsample.0"),
+            (r"downsample_bn$", "downsample.1"),
+        ),
+    ),
+    Family(
+        models=r"ResNet\d+",
+        classifier="linear",
+        renames=(
+            STAGE,
+            (r"downsample_conv$", "shortcut.0"),
+            (r"downsample_bn$", "shortcut.1"),
+            (r"^fc$", "linear"),
+        ),
+    ),
+    Family(
+        models=r"wrn_\d+_\d+",
+        classifier="fc",
+        renames=(
+            (r"^block(\d+)_(\d+)\.", r"block\1.layer.\2."),
+            (r"shortcut$", "convShortcut"),
+        ),
+    ),
+    Family(
+        models=r"vgg\d+",
+        classifier="classifier",
+        renames=((r"^block(\d)_(conv|bn)(\d)$", _vgg_layer),),
+    ),
+    Family(
+        models=r"MobileNetV2",
+        classifier="classifier.0",
+        renames=(
+            (r"^(conv|bn)(\d)$", lambda m: f"conv{m[2]}.{int(m[1] == 'bn')}"),
+            (r"^blocks(\d+)_(\d+)\.", r"blocks.\1.\2.conv."),
+            (r"expand_conv$", "0"),
+            (r"expand_bn$", "1"),
+            (r"depthwise_conv$", "3"),
+            (r"depthwise_bn$", "4"),
+            (r"project_conv$", "6"),
+            (r"project_bn$", "7"),
+            (r"^classifier$", "classifier.0"),
+        ),
+    ),
+    Family(models=r"ShuffleV[12]", classifier="linear", renames=(STAGE,)),
 )
 
-FAMILIES: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
-    (r"resnet\d+(x4)?", RESNET_RENAMES),
-)
-"""(pattern of the architecture's whole name, the family's renames)."""
 
-IGNORED = re.compile(r"(.*\.)?num_batches_tracked")
-"""Keys with no counterpart: PyTorch's counter of batches, which nothing reads."""
+def family(name: str) -> Family:
+    """The family of architecture `name`."""
+    for candidate in FAMILIES:
+        if re.fullmatch(candidate.models, name):
+            return candidate
+    raise KeyError(f"no conversion rules for {name}")
 
 
 def torch_key(name: str, path: tuple[str, ...]) -> str:
     """PyTorch's key for a Flax `path` (without its collection) of model `name`."""
     *modules, leaf = path
     key = ".".join(modules)
-    for pattern, replacement in _renames(name):
+    for pattern, replacement in family(name).renames:
         key = re.sub(pattern, replacement, key)
     return f"{key}.{LEAVES[leaf]}"
-
-
-def _renames(name: str) -> tuple[tuple[str, str], ...]:
-    for pattern, renames in FAMILIES:
-        if re.fullmatch(pattern, name):
-            return renames
-    raise KeyError(f"no conversion rules for {name}")
 
 
 AXES: dict[tuple[str, int], tuple[int, ...]] = {
@@ -57,11 +126,20 @@ AXES: dict[tuple[str, int], tuple[int, ...]] = {
 
 def flax_layout(leaf: str, array: np.ndarray) -> np.ndarray:
     """A PyTorch array in the layout of the Flax leaf it becomes."""
-    return array.transpose(AXES.get((leaf, array.ndim), range(array.ndim)))
+    return np.ascontiguousarray(array.transpose(_axes(leaf, array.ndim)))
+
+
+def torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
+    """A Flax leaf's array in PyTorch's layout."""
+    axes = np.argsort(_axes(leaf, array.ndim))
+    return np.ascontiguousarray(array.transpose(axes))
 
 
 def torch_shape(leaf: str, flax_shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape PyTorch has for a Flax leaf of `flax_shape`."""
-    axes = AXES.get((leaf, len(flax_shape)), range(len(flax_shape)))
-    shape = dict(zip(axes, flax_shape, strict=True))
-    return tuple(shape[axis] for axis in range(len(flax_shape)))
+    axes = np.argsort(_axes(leaf, len(flax_shape)))
+    return tuple(flax_shape[axis] for axis in axes)
+
+
+def _axes(leaf: str, rank: int) -> tuple[int, ...]:
+    return AXES.get((leaf, rank), tuple(range(rank)))

@@ -1,7 +1,7 @@
-"""A PyTorch state dict as the variables of the Flax model of that name."""
+"""A PyTorch state dict as the variables of the Flax model of that name, and back."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flax.traverse_util
 import jax
@@ -12,7 +12,8 @@ from convert import rules
 from da_jax.errors import UserError
 from da_jax.models import create_model
 
-CLASSIFIER_BIASES = ("fc.bias", "classifier.bias", "linear.bias")
+if TYPE_CHECKING:
+    import torch
 
 
 def convert_state_dict(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
@@ -33,36 +34,73 @@ def convert_state_dict(name: str, state_dict: Mapping[str, Any]) -> dict[str, An
     arrays = {
         key: np.asarray(value)
         for key, value in state_dict.items()
-        if not rules.IGNORED.fullmatch(key)
+        if key.rpartition(".")[2] != rules.COUNTER
     }
-    paths = _flax_paths(name, num_classes(arrays))
-    _check_fit(name, arrays, {key: shape for key, _, shape in paths})
+    model = _describe(name, num_classes(name, arrays))
+    _check_fit(name, arrays, {key: shape for key, _, shape in model})
     variables = {
-        path: np.ascontiguousarray(rules.flax_layout(path[-1], arrays[key]))
-        for key, path, _ in paths
+        path: rules.flax_layout(path[-1], arrays[key]) for key, path, _ in model
     }
     return flax.traverse_util.unflatten_dict(variables)
 
 
-def num_classes(state_dict: Mapping[str, Any]) -> int:
-    """The number of classes of a state dict, from its classifier's bias; else 100."""
-    for key in CLASSIFIER_BIASES:
-        if key in state_dict and np.ndim(state_dict[key]) == 1:
-            return int(np.shape(state_dict[key])[0])
-    return 100
+def to_torch_state_dict(
+    name: str, variables: Mapping[str, Any]
+) -> dict[str, "torch.Tensor"]:
+    """Flax variables of model `name` as a state dict for PyTorch's `load_state_dict`.
+
+    The inverse of `convert_state_dict`, to the bit; `num_batches_tracked` is 0.
+
+    Args:
+      name: a key of `da_jax.models.MODELS`.
+      variables: `{"params": …, "batch_stats": …}`, such as
+        `da_jax.checkpointing.load_model(directory).variables`.
+
+    Returns:
+      PyTorch's keys to CPU tensors, in the variables' precision.
+
+    Raises:
+      UserError: unknown model, or variables that don't fit it, with their names.
+    """
+    import torch
+
+    arrays = {}
+    for path, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
+        key = rules.torch_key(name, path[1:])
+        arrays[key] = rules.torch_layout(path[-1], np.asarray(leaf))
+    model = _describe(name, num_classes(name, arrays))
+    _check_fit(name, arrays, {key: shape for key, _, shape in model})
+    tensors = {}
+    for key, array in arrays.items():
+        tensors[key] = torch.from_numpy(array)
+        module, _, leaf = key.rpartition(".")
+        if leaf == rules.LEAVES["var"]:
+            tensors[f"{module}.{rules.COUNTER}"] = torch.tensor(0)
+    return tensors
 
 
-def _flax_paths(
+def num_classes(name: str, state_dict: Mapping[str, Any]) -> int:
+    """The number of classes of a state dict, from its classifier's bias; else 100.
+
+    Raises:
+      UserError: unknown model.
+    """
+    create_model(name)
+    bias = np.asarray(state_dict.get(f"{rules.family(name).classifier}.bias", 0))
+    return len(bias) if bias.ndim == 1 else 100
+
+
+def _describe(
     name: str, classes: int
 ) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
     """(PyTorch's key, Flax path, PyTorch's shape) of every variable of the model."""
     model = create_model(name, classes)
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    paths = []
+    description = []
     for path, leaf in flax.traverse_util.flatten_dict(variables).items():
         shape = rules.torch_shape(path[-1], leaf.shape)
-        paths.append((rules.torch_key(name, path[1:]), path, shape))
-    return paths
+        description.append((rules.torch_key(name, path[1:]), path, shape))
+    return description
 
 
 def _check_fit(

@@ -2,26 +2,43 @@
 
 import hashlib
 import os
+import pickle
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from da_jax.errors import UserError
 
 
-def load_state_dict(path: Path) -> dict[str, np.ndarray]:
+def open_checkpoint(path: Path) -> IO[bytes]:
+    """Opens a file to be read.
+
+    Raises:
+      UserError: it isn't there, or may not be read.
+    """
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from error
+
+
+def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
     """The state dict in a file: plain, or under `model` as mdistiller saves it.
 
     Args:
-      path: written by `torch.save`.
+      file: written by `torch.save`, in its present format or the one before
+        PyTorch 1.6.
+      name: what to call it in messages.
 
     Returns:
       PyTorch's keys to numpy arrays.
 
     Raises:
-      UserError: PyTorch or the file is missing, damaged, or holds something else.
+      UserError: PyTorch isn't there, or the file is damaged, holds something else than
+        tensors and plain values, or no state dict.
     """
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     try:
@@ -30,33 +47,51 @@ def load_state_dict(path: Path) -> dict[str, np.ndarray]:
         raise UserError(
             "reading PyTorch's checkpoints takes PyTorch: pip install -e '.[convert]'"
         ) from None
-    if not path.is_file():
-        raise UserError(f"there is no file {path}")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(_numpy_scalars()):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
-        reason = str(error).partition("\n")[0] or type(error).__name__
         raise UserError(
-            f"{path} is no checkpoint of tensors that PyTorch can read: {reason}"
+            f"{name} is no checkpoint of tensors that PyTorch can read: {_why(error)}"
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
-    _check_state_dict(path, content, torch.Tensor)
+    _check_state_dict(name, content, torch.Tensor)
     return {key: tensor.detach().numpy() for key, tensor in content.items()}
 
 
-def _check_state_dict(path: Path, content: Any, tensor: type) -> None:
+def _why(error: Exception) -> str:
+    """PyTorch's reason, without its advice to run what a file names."""
+    message = str(error)
+    if refused := re.search(r"GLOBAL (\S+)", message):
+        return f"it names {refused[1]}, which is neither a tensor nor a plain value"
+    if isinstance(error, pickle.UnpicklingError | OSError):
+        return "it is cut off or damaged"
+    return message.partition("\n")[0] or type(error).__name__
+
+
+def _numpy_scalars() -> list[Any]:
+    """What a pickled numpy number names: a trainer's `accuracy` may be one."""
+    scalar = np.float64(0).__reduce__()[0]
+    number_dtypes = {
+        type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"
+    }
+    # NumPy 1 called the module so, and PyTorch compares names.
+    return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *number_dtypes]
+
+
+def _check_state_dict(name: str, content: Any, tensor: type) -> None:
     if not isinstance(content, Mapping) or not content:
-        raise UserError(f"{path} holds no state dict, but a {type(content).__name__}")
+        raise UserError(f"{name} holds no state dict, but a {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, tensor):
             raise UserError(
-                f"{path} holds no state dict: its entry {key!r} is a"
+                f"{name} holds no state dict: its entry {key!r} is a"
                 f" {type(value).__name__}, not a tensor"
             )
 
 
-def sha256(path: Path) -> str:
-    """The sha256 of a file's content."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def sha256(file: IO[bytes]) -> str:
+    """The sha256 of a file's content, read from its start."""
+    file.seek(0)
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

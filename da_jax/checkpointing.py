@@ -58,8 +58,7 @@ def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> Non
     Raises:
       UserError: the directory exists and is no model folder, or can't be written.
     """
-    if directory.exists() and not (directory / "model.json").exists():
-        raise UserError(f"{directory} exists and is no model folder; choose another")
+    check_target(directory)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
     description = {"model": model.name, "num_classes": model.num_classes, **provenance}
     try:
@@ -75,6 +74,16 @@ def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> Non
         raise UserError(f"{directory} can't be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_target(directory: Path) -> None:
+    """Refuses a folder in whose place no model folder is to be written.
+
+    Raises:
+      UserError: it exists and is no model folder.
+    """
+    if directory.exists() and not (directory / "model.json").exists():
+        raise UserError(f"{directory} exists and is no model folder; choose another")
 
 
 def load_model(directory: Path, *, last: bool = False) -> Model:

@@ -12,6 +12,15 @@ CIFAR100_VERSION = "3.0.2"
 
 CIFAR100_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
+RELEASED_TEACHERS = (
+    "resnet56",
+    "resnet110",
+    "resnet32x4",
+    "ResNet50",
+    "wrn_40_2",
+    "vgg13",
+)
+"""The CIFAR-100 teachers in mdistiller's `cifar_teachers.tar`."""
 
 
 def data_dir(configured: str | Path = "") -> Path:
@@ -49,11 +58,15 @@ def missing_teacher(model: str, checkpoint: Path) -> str | None:
     """What to do about a teacher that isn't there; None if it is."""
     if checkpoint.is_dir():
         return None
+    convert = (
+        f" download cifar_teachers.tar from {TEACHERS_PAGE} and run `python -m convert"
+        f" --all --source cifar_teachers.tar --output {checkpoint.parent}`, or"
+    )
     return (
-        f"the teacher {model} is not in {checkpoint}: download cifar_teachers.tar from"
-        f" {TEACHERS_PAGE}, unpack it and run `python -m convert --model {model}"
-        f" --source cifar_teachers/{model}_vanilla/ckpt_epoch_240.pth"
-        f" --output {checkpoint}`"
+        f"the teacher {model} is not in {checkpoint}:"
+        f"{convert if model in RELEASED_TEACHERS else ''} train it with `python -m"
+        f" da_jax.main --config=configs/teacher.py:{model}` and name it with"
+        f" --config.teacher.checkpoint=runs/teacher_{model}/best"
     )
 
 

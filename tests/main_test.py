@@ -99,7 +99,7 @@ def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
     [
         ((), "no config"),
         (("--config=configs/missing.py",), "missing.py"),
-        (("--config=configs/digits.py:ad",), "known: da, kd"),
+        (("--config=configs/digits.py:ad",), "known: resnet20, da, kd"),
         (("--config=configs/digits.py", "--config.sede=1"), "sede"),
         (("--config=configs/digits.py", "--config.batch_size=0"), "at least 2"),
         (
@@ -131,4 +131,4 @@ def test_what_is_missing_is_told_in_one_line(tmp_path):
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert "python -m da_jax.prepare --dataset cifar100" in done.stderr
-    assert "python -m convert --model resnet32x4" in done.stderr
+    assert "python -m convert --all --source cifar_teachers.tar" in done.stderr

@@ -1,7 +1,9 @@
 """The architectures against the original's outputs, and their initialisation."""
 
+import functools
 import math
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,12 @@ import pytest
 from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
 from da_jax.models import MODELS, create_model
+from da_jax.models.layers import channel_shuffle
 from tests import golden
 from tests.parity import by_torch_key, relative_error, variables
 
 
+@functools.cache
 def outputs(name, dtype):
     """Eval-mode outputs, train-mode logits and the running statistics after them."""
     description, arrays = golden.load("models")
@@ -51,8 +55,44 @@ def test_equals_the_original_in_float64(x64, name):
         mean, std = np.mean(feat), np.std(feat, ddof=1)
         assert mean == pytest.approx(description[name]["feat_means"][index], rel=1e-8)
         assert std == pytest.approx(description[name]["feat_stds"][index], rel=1e-8)
-        before = features["preact_feats"][index]
-        np.testing.assert_array_equal(np.maximum(before, 0), feat)
+
+
+def _rectified(name, preact, index):
+    return np.maximum(preact, 0)
+
+
+def _rectified_and_shuffled(name, preact, index):
+    rectified = np.maximum(preact, 0)
+    return channel_shuffle(rectified, 2) if index else rectified
+
+
+def _denormalized(name, preact, index):
+    """A stage's output from that of the batch norm which follows it."""
+    if index == 0:
+        return preact
+    path = ("bn1",) if index == 3 else (f"block{index + 1}_0", "bn1")
+    params, batch_stats = (
+        functools.reduce(dict.get, path, variables(name, 1, jnp.float64)[collection])
+        for collection in ("params", "batch_stats")
+    )
+    std = np.sqrt(batch_stats["var"] + 1e-5)
+    return (preact - params["bias"]) / params["scale"] * std + batch_stats["mean"]
+
+
+BEFORE_ACTIVATION = {
+    "ShuffleV2": _rectified_and_shuffled,
+    "MobileNetV2": lambda name, preact, index: preact,
+} | {name: _denormalized for name in MODELS if name.startswith("wrn")}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_preactivations_become_the_features(x64, name):
+    (_, features), _, _ = outputs(name, jnp.float64)
+    activate = BEFORE_ACTIVATION.get(name, _rectified)
+    pairs = zip(features["preact_feats"], features["feats"], strict=True)
+    for index, (preact, feat) in enumerate(pairs):
+        expected = activate(name, np.asarray(preact), index)
+        assert relative_error(feat, expected) < 1e-12
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet8x4"])
@@ -77,18 +117,48 @@ def test_parameter_count(name):
     assert count == golden.load("models")[0][name]["num_params"]
 
 
-def test_initialisation_is_the_original_s():
-    init = jax.jit(create_model("resnet8x4").init)
+FAN_OUT_NORMAL = ("resnet", "ResNet", "wrn", "vgg", "Mobile")
+SMALL_CLASSIFIER = ("vgg", "Mobile")
+ZERO_CLASSIFIER_BIAS = ("wrn", "vgg", "Mobile")
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_initialisation_is_the_original_s(name):
+    """Moments of every kernel and bias, in units of what they should be."""
+    init = jax.jit(create_model(name).init)
     params = init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
-    kernel = np.asarray(params["layer3_0"]["conv2"]["kernel"])
-    std = math.sqrt(2 / (256 * 9))  # Kaiming normal, fan-out
-    assert kernel.std() == pytest.approx(std, rel=0.01)
-    assert np.abs(kernel).max() > 4 * std  # not truncated
-    bound = 1 / math.sqrt(256)  # PyTorch's default of linear layers
-    for leaf in (params["fc"]["kernel"], params["fc"]["bias"]):
-        assert np.abs(leaf).max() <= bound
-        assert np.std(leaf) == pytest.approx(bound / math.sqrt(3), rel=0.15)
-    np.testing.assert_array_equal(params["bn1"]["scale"], 1)
+    kernels = []
+    for path, leaf in flax.traverse_util.flatten_dict(params).items():
+        leaf = np.asarray(leaf, np.float64)
+        if path[-1] == "scale":
+            np.testing.assert_array_equal(leaf, 1)
+        elif path[-1] == "kernel" and leaf.ndim == 4:
+            height, width, inputs, filters = leaf.shape
+            fan_out, fan_in = filters * height * width, inputs * height * width
+            normal = name.startswith(FAN_OUT_NORMAL)
+            std = math.sqrt(2 / fan_out) if normal else 1 / math.sqrt(3 * fan_in)
+            kernels.append(leaf.ravel() / std)
+        elif path[-1] == "kernel":
+            small = name.startswith(SMALL_CLASSIFIER)
+            std = 0.01 if small else 1 / math.sqrt(3 * len(leaf))
+            assert leaf.std() == pytest.approx(std, rel=0.03)
+            assert (np.abs(leaf).max() <= 1.001 * std * math.sqrt(3)) != small
+            bound = 0 if name.startswith(ZERO_CLASSIFIER_BIAS) else math.sqrt(3) * std
+            bias = np.asarray(params[path[0]]["bias"])
+            assert np.abs(bias).max() <= 1.001 * bound
+            assert np.std(bias) == pytest.approx(bound / math.sqrt(3), rel=0.2)
+        elif (*path[:-1], "kernel") not in flax.traverse_util.flatten_dict(params):
+            np.testing.assert_array_equal(leaf, 0)  # of a batch norm
+        elif leaf.ndim == 1 and len(path) == 2 and "conv" in path[0]:
+            np.testing.assert_array_equal(leaf, 0)
+    for kernel in kernels:
+        tolerance = 5 / math.sqrt(kernel.size)
+        assert abs(kernel.mean()) < tolerance
+        assert kernel.std() == pytest.approx(1, abs=tolerance)
+    kernels = np.concatenate(kernels)
+    # A normal has a fourth moment of 3, truncated at 2σ of 2.4, a uniform of 1.8.
+    fourth_moment = 3 if name.startswith(FAN_OUT_NORMAL) else 1.8
+    assert np.mean(kernels**4) == pytest.approx(fourth_moment, rel=0.02)
 
 
 def test_unknown_model_lists_the_known_ones():

@@ -7,19 +7,33 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from da_jax.errors import unknown_name
-from da_jax.models import resnet
+from da_jax.models import mobilenetv2, resnet, shufflenetv1, shufflenetv2, vgg, wrn
 from da_jax.models.layers import Dtype
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
-    "resnet8": functools.partial(resnet.ResNet, 8),
-    "resnet14": functools.partial(resnet.ResNet, 14),
-    "resnet20": functools.partial(resnet.ResNet, 20),
-    "resnet32": functools.partial(resnet.ResNet, 32),
-    "resnet44": functools.partial(resnet.ResNet, 44),
-    "resnet56": functools.partial(resnet.ResNet, 56),
-    "resnet110": functools.partial(resnet.ResNet, 110),
-    "resnet8x4": functools.partial(resnet.ResNet, 8, resnet.WIDE),
-    "resnet32x4": functools.partial(resnet.ResNet, 32, resnet.WIDE),
+    "resnet8": functools.partial(resnet.cifar_resnet, 8),
+    "resnet14": functools.partial(resnet.cifar_resnet, 14),
+    "resnet20": functools.partial(resnet.cifar_resnet, 20),
+    "resnet32": functools.partial(resnet.cifar_resnet, 32),
+    "resnet44": functools.partial(resnet.cifar_resnet, 44),
+    "resnet56": functools.partial(resnet.cifar_resnet, 56),
+    "resnet110": functools.partial(resnet.cifar_resnet, 110),
+    "resnet8x4": functools.partial(resnet.cifar_resnet, 8, resnet.WIDE),
+    "resnet32x4": functools.partial(resnet.cifar_resnet, 32, resnet.WIDE),
+    "ResNet18": resnet.ResNet18,
+    "ResNet50": resnet.ResNet50,
+    "wrn_16_1": functools.partial(wrn.WideResNet, 16, 1),
+    "wrn_16_2": functools.partial(wrn.WideResNet, 16, 2),
+    "wrn_40_1": functools.partial(wrn.WideResNet, 40, 1),
+    "wrn_40_2": functools.partial(wrn.WideResNet, 40, 2),
+    "vgg8": functools.partial(vgg.VGG, (1, 1, 1, 1, 1)),
+    "vgg11": functools.partial(vgg.VGG, (1, 1, 2, 2, 2)),
+    "vgg13": functools.partial(vgg.VGG, (2, 2, 2, 2, 2)),
+    "vgg16": functools.partial(vgg.VGG, (2, 2, 3, 3, 3)),
+    "vgg19": functools.partial(vgg.VGG, (2, 2, 4, 4, 4)),
+    "MobileNetV2": mobilenetv2.MobileNetV2,
+    "ShuffleV1": shufflenetv1.ShuffleNetV1,
+    "ShuffleV2": shufflenetv2.ShuffleNetV2,
 }
 
 

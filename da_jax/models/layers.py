@@ -13,8 +13,17 @@ import jax.numpy as jnp
 
 Dtype = jax.typing.DTypeLike
 
+Initializer = nn.initializers.Initializer
+
 KAIMING_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""`torch.nn.init.kaiming_normal_(mode="fan_out")`: normal, not truncated."""
+"""`torch.nn.init.kaiming_normal_(mode="fan_out")`: normal, not truncated. With groups,
+the fan is that of all of them, as PyTorch counts it."""
+
+TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+"""U(±1/√fan_in), PyTorch's default for weights of convolutions and linear layers."""
+
+SMALL_NORMAL = nn.initializers.normal(0.01)
+"""The weights of some classifiers."""
 
 
 def parameter_dtype(dtype: Dtype) -> Dtype:
@@ -23,24 +32,33 @@ def parameter_dtype(dtype: Dtype) -> Dtype:
 
 
 def conv(
-    features: int, kernel_size: int, strides: int = 1, *, dtype: Dtype, name: str
+    features: int,
+    kernel_size: int,
+    strides: int = 1,
+    *,
+    groups: int = 1,
+    use_bias: bool = False,
+    kernel_init: Initializer = KAIMING_NORMAL,
+    dtype: Dtype,
+    name: str,
 ) -> nn.Conv:
-    """A square convolution without bias that keeps the image's size at stride 1."""
+    """A square convolution that keeps an image's size at stride 1; bias 0 at first."""
     return nn.Conv(
         features,
         (kernel_size, kernel_size),
         strides=(strides, strides),
         padding=(kernel_size - 1) // 2,
-        use_bias=False,
-        kernel_init=KAIMING_NORMAL,
+        feature_group_count=groups,
+        use_bias=use_bias,
+        kernel_init=kernel_init,
         dtype=dtype,
         param_dtype=parameter_dtype(dtype),
         name=name,
     )
 
 
-def _torch_uniform(fan_in: int) -> nn.initializers.Initializer:
-    """U(±1/√fan_in), PyTorch's default for linear layers, weights and biases alike."""
+def _torch_bias(fan_in: int) -> Initializer:
+    """U(±1/√fan_in), PyTorch's default for the bias of a linear layer."""
     bound = 1.0 / math.sqrt(fan_in)
 
     def init(
@@ -52,20 +70,28 @@ def _torch_uniform(fan_in: int) -> nn.initializers.Initializer:
 
 
 class Linear(nn.Module):
-    """`torch.nn.Linear`: `[B, in]` to `[B, features]`."""
+    """`torch.nn.Linear`: `[B, in]` to `[B, features]`.
+
+    Attributes:
+      kernel_init: of the weights, by default PyTorch's.
+      bias_init: of the biases, by default PyTorch's.
+    """
 
     features: int
     dtype: Dtype = jnp.float32
+    kernel_init: Initializer = TORCH_UNIFORM
+    bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[B, in]` to `[B, features]`."""
-        init = _torch_uniform(inputs.shape[-1])
+        width = inputs.shape[-1]
+        bias_init = self.bias_init or _torch_bias(width)
         param_dtype = parameter_dtype(self.dtype)
         kernel = self.param(
-            "kernel", init, (inputs.shape[-1], self.features), param_dtype
+            "kernel", self.kernel_init, (width, self.features), param_dtype
         )
-        bias = self.param("bias", init, (self.features,), param_dtype)
+        bias = self.param("bias", bias_init, (self.features,), param_dtype)
         return inputs @ kernel.astype(self.dtype) + bias.astype(self.dtype)
 
 
@@ -127,3 +153,15 @@ class BatchNorm(nn.Module):
 
 def _global_mean(value: jax.Array, axis_name: str | None) -> jax.Array:
     return value if axis_name is None else jax.lax.pmean(value, axis_name)
+
+
+def channel_shuffle(inputs: jax.Array, groups: int) -> jax.Array:
+    """Channels `[B, H, W, groups × C]` dealt out anew: one of each group in turn."""
+    *image, channels = inputs.shape
+    split = inputs.reshape(*image, groups, channels // groups)
+    return split.swapaxes(-1, -2).reshape(inputs.shape)
+
+
+def global_average(inputs: jax.Array) -> jax.Array:
+    """`[B, H, W, C]` to `[B, C]`."""
+    return jnp.mean(inputs, axis=(1, 2))

@@ -1,0 +1,20 @@
+"""vgg13 or ResNet50 or wrn_40_2 → MobileNetV2 on CIFAR-100.
+
+python -m da_jax.main --config=configs/MobileNetV2.py
+python -m da_jax.main --config=configs/MobileNetV2.py:ResNet50
+python -m da_jax.main --config=configs/MobileNetV2.py:wrn_40_2
+python -m da_jax.main --config=configs/MobileNetV2.py:wrn_40_2,kd
+
+Published with `kd` (mdistiller, last epoch, `lr0.01`): 67.37 % from vgg13, 67.35 % from
+ResNet50. From wrn_40_2, and with `da`, nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+TEACHERS = ("vgg13", "ResNet50", "wrn_40_2")
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    return default.create("MobileNetV2", TEACHERS, variant)

@@ -1,0 +1,17 @@
+"""wrn_40_2 → wrn_40_1 on CIFAR-100.
+
+python -m da_jax.main --config=configs/wrn_40_1.py
+python -m da_jax.main --config=configs/wrn_40_1.py:kd
+
+Published with `kd`: 73.54 % (mdistiller, last epoch). With `da` nothing.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+TEACHERS = ("wrn_40_2",)
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    return default.create("wrn_40_1", TEACHERS, variant)

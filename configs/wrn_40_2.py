@@ -1,0 +1,17 @@
+"""resnet32x4 → wrn_40_2 on CIFAR-100.
+
+python -m da_jax.main --config=configs/wrn_40_2.py
+python -m da_jax.main --config=configs/wrn_40_2.py:kd
+
+Published: nothing; wrn_40_2 by itself 75.61 % (RepDistiller).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import default
+
+TEACHERS = ("resnet32x4",)
+
+
+def get_config(variant: str = "") -> ConfigDict:
+    return default.create("wrn_40_2", TEACHERS, variant)

@@ -1,0 +1,121 @@
+"""Every config and variant builds; a real step of each is a slow test."""
+
+import importlib
+import itertools
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import configs
+from configs import default, teacher
+from da_jax.configuration import (
+    check_config,
+    create_hyperparameters,
+    create_problem,
+)
+from da_jax.datasets import Dataset, Examples, digits
+from da_jax.datasets.cifar100 import PREPROCESSING
+from da_jax.errors import UserError
+from da_jax.models import MODELS
+from da_jax.parallel import Programs
+from tests import golden
+from tests.parity import variables
+
+FILES = sorted(path.stem for path in Path(configs.__path__[0]).glob("*.py"))
+STUDENTS = [name for name in FILES if name not in ("default", "teacher")]
+
+
+def variants(name):
+    """Every variant of a config file, but for the learning rate."""
+    if name == "digits_teacher":
+        return [None]
+    words = importlib.import_module(f"configs.{name}").TEACHERS
+    pairs = itertools.product(words, default.AUGMENTATIONS)
+    return [",".join(pair) for pair in pairs]
+
+
+def load(name, variant):
+    get_config = importlib.import_module(f"configs.{name}").get_config
+    return get_config() if variant is None else get_config(variant)
+
+
+ALL = [(name, variant) for name in STUDENTS for variant in variants(name)] + [
+    ("teacher", name) for name in MODELS
+]
+
+
+@pytest.mark.parametrize(("name", "variant"), ALL)
+def test_config_builds(name, variant):
+    config = load(name, variant)
+    check_config(config)
+    assert config.optimizer.learning_rate == 0.05
+    if name == "teacher":
+        assert config.student == variant and config.num_epochs == 240
+    elif variant is not None:
+        word, augmentation = variant.split(",")
+        assert config.teacher.model == word
+        assert config.augmentation == default.AUGMENTATIONS[augmentation]
+
+
+def test_runs_of_different_variants_have_different_folders():
+    names = [load(name, variant).name for name, variant in ALL]
+    names += [load("ShuffleV2", "kd,lr0.01").name]
+    assert len(set(names)) == len(names)
+
+
+def test_words_of_a_variant_come_in_any_order():
+    one = load("resnet20", "resnet110,kd,lr0.01")
+    assert one.to_dict() == load("resnet20", "lr0.01,kd,resnet110").to_dict()
+    assert (one.teacher.model, one.optimizer.learning_rate) == ("resnet110", 0.01)
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
+        ("vgg13", "unknown variant 'vgg13'; known: resnet56, resnet110, da, kd"),
+        ("da,kd", "both da and kd"),
+        ("resnet56,resnet110", "both resnet56 and resnet110"),
+    ],
+)
+def test_variants_that_cannot_be_meant(variant, message):
+    with pytest.raises(UserError, match=message):
+        load("resnet20", variant)
+    with pytest.raises(UserError, match="which architecture"):
+        teacher.get_config()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "variant"), ALL)
+def test_one_step_of_every_config(name, variant):
+    config = load(name, variant)
+    config.disagreement.probability = 1.0
+    _, arrays = golden.load("training")
+    examples = Examples(arrays["images"][:2], arrays["labels"][:2])
+    dataset = Dataset(examples, examples, 100, PREPROCESSING)
+    if config.dataset == "digits":
+        dataset = digits.load()
+    programs = Programs(create_problem(config, dataset), jax.devices()[:1])
+    teacher = None
+    if config.teacher.model:
+        teacher = variables(config.teacher.model, 2, np.float32)
+        if config.dataset == "digits":
+            fc = teacher["params"]["fc"]
+            teacher["params"]["fc"] = {k: leaf[..., :10] for k, leaf in fc.items()}
+    before = programs.create_train_state(0)
+    kept = programs.to_host(before.params)
+    after, metrics = programs.train_step(
+        before,
+        programs.replicate(teacher),
+        programs.replicate(dataset.train),
+        programs.epoch_order(before, 0, len(dataset.train.labels)),
+        0,
+        programs.replicate(create_hyperparameters(config, steps_per_epoch=1)),
+        2,
+    )
+    assert np.isfinite(programs.mean_metrics([metrics])["loss"])
+    moved = programs.to_host(after)
+    assert moved.step == 1
+    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), kept, moved.params)
+    assert all(jax.tree.leaves(changed))
