@@ -72,6 +72,8 @@ def defaults(name: str, student: str) -> ConfigDict:
     config = ConfigDict()
     config.name = name  # of the default folder, runs/NAME
     config.seed = 0
+    config.num_seeds = 1  # students side by side, of seeds seed, seed + 1, …
+    config.parallel = "batch"  # what several devices share out; or "seeds"
     config.dataset = "cifar100"
     config.data_dir = ""  # TFDS's folder; empty for its default
     config.student = student
@@ -100,7 +102,9 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.disagreement.reference_batch = 0  # 0: the batch's own size
 
     config.num_epochs = 240
-    config.batch_size = 64  # over all devices; part of the algorithm, see the README
+    config.batch_size = (
+        64  # over all devices, a student; part of the algorithm, see the README
+    )
     config.drop_remainder = True  # of an epoch's last, short batch
     config.eval_batch_size = 500
     config.checkpoint_every = 1  # epochs

@@ -63,7 +63,7 @@ def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> Non
     description = {"model": model.name, "num_classes": model.num_classes, **provenance}
     try:
         temporary.mkdir(parents=True)
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             checkpointer.save(temporary.absolute() / "variables", model.variables)
         _write_json(temporary / "sha256.json", digests(model.variables))
         _write_json(temporary / "model.json", description)
@@ -74,6 +74,20 @@ def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> Non
         raise UserError(f"{directory} can't be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _this_process() -> ocp.options.MultiprocessingOptions:
+    """Orbax by itself in this process, waiting for no other."""
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index,
+        active_processes={index},
+        barrier_sync_key_prefix=f"process_{index}",
+    )
+
+
+def _checkpointer() -> ocp.StandardCheckpointer:
+    return ocp.StandardCheckpointer(multiprocessing_options=_this_process())
 
 
 def check_target(directory: Path) -> None:
@@ -87,11 +101,11 @@ def check_target(directory: Path) -> None:
 
 
 def load_model(directory: Path, *, last: bool = False) -> Model:
-    """Reads a model folder, or the student of a run folder.
+    """Reads a model folder, or the student of a run folder (of several, the best).
 
     Args:
       directory: a model folder or a run folder.
-      last: of a run, the last student rather than the best.
+      last: of a run, the student of the last epoch rather than of its best.
 
     Raises:
       UserError: neither is there, or it is damaged.
@@ -102,7 +116,7 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
         raise UserError(f"{directory} is neither a converted model nor a run")
     description = _read_json(directory / "model.json")
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
+        with _checkpointer() as checkpointer:
             variables = checkpointer.restore(directory.absolute() / "variables")
     except Exception as error:  # Orbax and TensorStore raise all kinds
         raise _unreadable(directory, error) from error
@@ -116,10 +130,10 @@ def _load_from_run(directory: Path, last: bool) -> Model:
     checkpoints.close()
     if checkpoint is None:
         raise UserError(f"the run {directory} has no checkpoint yet")
-    variables = checkpoint.best
+    variables = checkpoint.best[checkpoint.best_student]
     if last:
-        names = ("params", "batch_stats")
-        variables = {name: checkpoint.state[name] for name in names}
+        student = checkpoint.students[checkpoint.best_student]
+        variables = {name: student[name] for name in ("params", "batch_stats")}
     return Model(checkpoint.model, checkpoint.num_classes, variables)
 
 
@@ -130,15 +144,17 @@ class RunCheckpoint:
     Attributes:
       model: the student's architecture.
       num_classes: the width of its logits.
-      state: the `TrainState` as nested dictionaries of numpy arrays.
-      best: the variables of the best student so far.
+      students: each one's `TrainState` as nested dictionaries of numpy arrays.
+      best: the variables of each student at its best so far.
+      best_student: which of them is the best of all.
       history: what `metrics.jsonl` holds, a record an epoch.
     """
 
     model: str
     num_classes: int
-    state: Tree
-    best: Tree
+    students: list[Tree]
+    best: list[Tree]
+    best_student: int
     history: list[dict[str, Any]]
 
 
@@ -146,16 +162,23 @@ class RunCheckpoints:
     """The last checkpoints of a run. Written in the background; `close` waits."""
 
     def __init__(self, workdir: Path) -> None:
-        options = ocp.CheckpointManagerOptions(max_to_keep=KEPT, create=True)
         self._directory = workdir.absolute() / RUN_CHECKPOINTS
+        self._directory.mkdir(parents=True, exist_ok=True)
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=KEPT, create=False, multiprocessing_options=_this_process()
+        )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, checkpoint: RunCheckpoint) -> None:
         """Keeps `checkpoint`, under the number of epochs in its history."""
-        trees = {"state": checkpoint.state, "best": checkpoint.best}
+        trees = {
+            "students": _numbered(checkpoint.students),
+            "best": _numbered(checkpoint.best),
+        }
         meta = {
             "model": checkpoint.model,
             "num_classes": checkpoint.num_classes,
+            "best_student": checkpoint.best_student,
             "history": checkpoint.history,
             "sha256": digests(trees),
         }
@@ -182,22 +205,35 @@ class RunCheckpoints:
                 epoch,
                 args=ocp.args.Composite(
                     meta=ocp.args.JsonRestore(),
-                    state=ocp.args.StandardRestore(),
+                    students=ocp.args.StandardRestore(),
                     best=ocp.args.StandardRestore(),
                 ),
             )
         except Exception as error:  # Orbax and TensorStore raise all kinds
             raise _unreadable(directory, error) from error
         meta = restored.meta
-        trees = {"state": restored.state, "best": restored.best}
+        trees = {"students": restored.students, "best": restored.best}
         verify(directory, trees, meta["sha256"])
         return RunCheckpoint(
-            meta["model"], meta["num_classes"], **trees, history=meta["history"]
+            model=meta["model"],
+            num_classes=meta["num_classes"],
+            students=_listed(restored.students),
+            best=_listed(restored.best),
+            best_student=meta["best_student"],
+            history=meta["history"],
         )
 
     def close(self) -> None:
         """Waits until everything is on disk."""
         self._manager.close()
+
+
+def _numbered(trees: list[Tree]) -> Tree:
+    return {str(index): tree for index, tree in enumerate(trees)}
+
+
+def _listed(numbered: Tree) -> list[Tree]:
+    return [numbered[str(index)] for index in range(len(numbered))]
 
 
 def to_tree(state: Any) -> Tree:

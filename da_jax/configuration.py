@@ -12,12 +12,17 @@ from da_jax.disagreement import DIVERGENCES, DisagreementAugmentation
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS, create_method
 from da_jax.models import MODELS, create_model
-from da_jax.parallel import AXIS_NAME
-from da_jax.step import Hyperparameters, Problem
+from da_jax.parallel import SPLITS, batch_axis
+from da_jax.state import Hyperparameters, Problem
 
 AUGMENTATIONS = ("none", "disagreement")
 
-FIELDS_OF_THE_MACHINE = ("data_dir", "eval_batch_size", "checkpoint_every")
+FIELDS_OF_THE_MACHINE = (
+    "data_dir",
+    "eval_batch_size",
+    "checkpoint_every",
+    "parallel",
+)
 """Fields that a run may change when it is resumed: they don't touch its results."""
 
 NAMES: dict[str, tuple[str, Any]] = {
@@ -26,12 +31,14 @@ NAMES: dict[str, tuple[str, Any]] = {
     "teacher.model": ("model", MODELS),
     "method": ("method", METHODS),
     "augmentation": ("augmentation", AUGMENTATIONS),
+    "parallel": ("split over the devices", SPLITS),
     "disagreement.divergence": ("divergence", DIVERGENCES),
 }
 """Fields that name an entry of a table: what it is called, and the table."""
 
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
+    "num_seeds": (lambda value: value >= 1, "at least 1"),
     "num_epochs": (lambda value: value >= 1, "at least 1"),
     "batch_size": (lambda value: value >= 2, "at least 2"),
     "eval_batch_size": (lambda value: value >= 1, "at least 1"),
@@ -86,8 +93,9 @@ def check_config(config: ConfigDict) -> None:
 
 def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
     """What is trained, from the fields that shape the program."""
+    axis_name = batch_axis(config.parallel)
     network = functools.partial(
-        create_model, num_classes=dataset.num_classes, axis_name=AXIS_NAME
+        create_model, num_classes=dataset.num_classes, axis_name=axis_name
     )
     teacher = None
     if config.teacher.model:
@@ -103,7 +111,7 @@ def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
         method=create_method(config.method, settings),
         augmentation=augmentation,
         preprocessing=dataset.preprocessing,
-        axis_name=AXIS_NAME,
+        axis_name=axis_name,
     )
 
 

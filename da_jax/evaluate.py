@@ -51,7 +51,7 @@ def evaluate(
     from da_jax.datasets import load_dataset
     from da_jax.methods import create_method
     from da_jax.models import create_model
-    from da_jax.step import Problem
+    from da_jax.state import Problem
 
     loaded = checkpointing.load_model(checkpoint, last=last)
     data = load_dataset(dataset, data_dir)
@@ -69,10 +69,10 @@ def evaluate(
         axis_name=parallel.AXIS_NAME,
     )
     programs = parallel.Programs(problem)
-    metrics = programs.evaluate(
-        programs.replicate(loaded.variables),
+    (metrics,) = programs.evaluate(
+        [programs.replicate(loaded.variables)],
         programs.replicate(data.test),
-        BATCH_SIZE * len(programs.devices),
+        BATCH_SIZE * programs.num_devices,
     )
     return {
         "top1": 100 * metrics["top1"],

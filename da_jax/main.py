@@ -18,16 +18,34 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run's folder (default: runs/ and the config's name)."
 )
+_DISTRIBUTED = flags.DEFINE_bool(
+    "distributed", False, "Join the processes that the cluster's environment names."
+)
+_COORDINATOR_ADDRESS = flags.DEFINE_string(
+    "coordinator_address", None, "Join the processes of this first one, HOST:PORT."
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+    "num_processes", None, "How many processes there are.", lower_bound=1
+)
+_PROCESS_ID = flags.DEFINE_integer(
+    "process_id", None, "Which of them this is, from 0.", lower_bound=0
+)
 
 
 def main() -> None:
     config = _parse(sys.argv)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     locations.check_prerequisites(config)
-    from da_jax import results, train  # what is missing was told before JAX loads
+    from da_jax import parallel, results, train  # what is missing was told before
 
-    print(results.summary_line(train.train_and_evaluate(config, workdir)))
-    print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+    if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
+        parallel.start_processes(
+            _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+        )
+    finished = train.train_and_evaluate(config, workdir)
+    if parallel.is_first_process():
+        print(results.summary_line(finished))
+        print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
 
 
 def _parse(arguments: list[str]) -> ConfigDict:

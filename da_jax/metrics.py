@@ -2,14 +2,20 @@
 
 import json
 import logging
+import math
 import os
+import statistics
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 Record = dict[str, Any]
-"""An epoch's metrics by name; accuracies in %, times in seconds."""
+"""An epoch's metrics by name; accuracies in %, times in seconds.
+
+Of several seeds they are means, and `seeds` has each seed's own.
+"""
 
 
 class Writers:
@@ -52,16 +58,11 @@ class _TensorBoard:
         if self._writer is None and self._available:
             self._start()
         if self._writer is not None:
-            step = record["step"]
-            scalars = {
-                key: value
-                for key, value in record.items()
-                if key != "step" and value is not None
-            }
-            self._writer.write_scalars(step, scalars)
+            self._writer.write_scalars(record["step"], dict(_scalars(record)))
 
     def _start(self) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # only its fatal messages
+        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which it would announce
         try:
             import tensorflow
             from clu import metric_writers
@@ -81,6 +82,52 @@ class _TensorBoard:
             self._writer.close()
 
 
+def create_record(
+    progress: dict[str, float], seeds: list[int], metrics: list[dict[str, float]]
+) -> Record:
+    """An epoch's record.
+
+    Args:
+      progress: the epoch's number, steps, learning rate and seconds.
+      seeds: of the students.
+      metrics: each student's, accuracies as fractions; what isn't finite becomes None.
+    """
+    own = [
+        {name: _tidy(name, value) for name, value in of_student.items()}
+        for of_student in metrics
+    ]
+    record: Record = dict(progress)
+    for name in own[0]:
+        values = [value for student in own if (value := student[name]) is not None]
+        record[name] = statistics.fmean(values) if values else None
+    if len(seeds) > 1:
+        record["seeds"] = [
+            {"seed": seed, **student} for seed, student in zip(seeds, own, strict=True)
+        ]
+    return record
+
+
+def _tidy(name: str, value: float) -> float | None:
+    if not math.isfinite(value):
+        return None
+    return 100 * value if name.partition("_")[2].startswith("top") else value
+
+
+def by_seed(record: Record) -> list[Record]:
+    """A record's metrics of each seed."""
+    return record.get("seeds", [record])
+
+
+def _scalars(record: Record) -> Iterator[tuple[str, float]]:
+    for name, value in record.items():
+        if name not in ("step", "seeds") and value is not None:
+            yield name, value
+    for of_seed in record.get("seeds", []):
+        for name, value in of_seed.items():
+            if name != "seed" and value is not None:
+                yield f"seed_{of_seed['seed']}/{name}", value
+
+
 def console_line(record: Record) -> str:
     """An epoch's record for people, in one line."""
     parts = [
@@ -90,6 +137,8 @@ def console_line(record: Record) -> str:
         f"train {record['train_top1']:.2f} %",
         f"test {record['test_top1']:.2f} % (top-5 {record['test_top5']:.2f} %)",
     ]
+    if "seeds" in record:
+        parts[-1] += f", {len(record['seeds'])} seeds' mean"
     if "train_augmented" in record:
         parts.append(
             f"augmented {record['train_augmented']:.2f}, disagreement"

@@ -1,56 +1,89 @@
-"""From steps to programs on devices: the only file that knows of devices.
+"""From steps to programs on devices: the only file that knows of devices and processes.
 
-Every function of `step` is pmapped over the devices with the batch split among them;
-one device is a mesh of one. What lives on the devices has a leading axis of one entry
-a device.
-
-On accelerators a training step is one program with `lax.cond` around `lax.fori_loop`.
-XLA sends the convolutions inside such a region to a slow path on CPUs (9.1 s against
-3.4 s for resnet32x4 → resnet8x4), so there its parts are programs of their own, and the
-host looks at the coin that the device has thrown.
+Every function of `step` is pmapped over the devices; one device is a mesh of one. Split
+by `batch`, each device has all the students and a share of their batches; by `seeds`,
+it has some of the students and their whole batches, and nothing to tell the others.
+Several students (seeds) are a tuple of states; `composition` makes one step of them.
 """
 
 import functools
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import flax.jax_utils
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 
-from da_jax import step
+from da_jax import state, step
+from da_jax.composition import COMPOSITIONS, DEFAULTS, States
 from da_jax.datasets import Examples
 from da_jax.errors import UserError
-from da_jax.step import Hyperparameters, Metrics, Problem, TrainState, Variables
+from da_jax.state import Hyperparameters, Problem, Variables
+from da_jax.step import Metrics
 
 AXIS_NAME = "batch"
 """The pmapped axis the batch is split over."""
+
+SPLITS = ("batch", "seeds")
+"""What the devices share out."""
+
+
+def batch_axis(split: str) -> str | None:
+    """The axis name that a problem and its networks need for a split."""
+    return AXIS_NAME if split == "batch" else None
 
 
 class Programs:
     """A problem's steps, compiled for devices.
 
-    Their arguments and results are replicated: `replicate` and `to_host` are the way
-    there and back.
+    What lives on the devices has a leading axis of one entry a device, those of this
+    process. `replicate` and `replicate_students` bring it there; `students` and
+    `mean_metrics` bring it back, an entry a student, in the order of the seeds.
     """
 
     def __init__(
-        self, problem: Problem, devices: Sequence[jax.Device] | None = None
+        self,
+        problem: Problem,
+        num_students: int = 1,
+        split: str = "batch",
+        *,
+        devices: Sequence[jax.Device] | None = None,
+        composition: str | None = None,
     ) -> None:
         """Compiles nothing yet.
 
         Args:
-          problem: with `AXIS_NAME` as its axis, and the axis of its networks.
-          devices: all by default.
+          problem: its axis, and that of its networks, is `batch_axis(split)`.
+          num_students: how many are trained side by side.
+          split: one of `SPLITS`.
+          devices: all of all processes by default.
+          composition: a key of `COMPOSITIONS`, by default the devices' best.
+
+        Raises:
+          UserError: the devices don't divide the students that they share out.
         """
-        self.devices = list(devices or jax.devices())
+        assert problem.axis_name == batch_axis(split), "the problem is for this split"
+        devices = list(devices or jax.devices())
+        self.num_devices = len(devices)
+        self._split = split
+        if split == "seeds" and num_students % len(devices):
+            raise UserError(
+                f"{num_students} seeds can't be put on {len(devices)} devices evenly;"
+                " choose a multiple, or --config.parallel=batch"
+            )
+        self._num_students = num_students
+        self._local = [d for d in devices if d.process_index == jax.process_index()]
+        # Devices that share nothing needn't know of other processes' either.
+        self._devices = devices if split == "batch" else self._local
         self._problem = problem
-        steps_in_parts = self.devices[0].platform == "cpu"
-        self._train_step = self._in_parts() if steps_in_parts else self._in_one()
+        if composition is None:
+            composition = DEFAULTS.get(devices[0].platform, "unrolled")
+        self._train_step = COMPOSITIONS[composition](problem, self._pmap)
         self._eval_step = self._pmap(
             functools.partial(step.eval_step, problem), (0, 0, None), static_last=True
         )
-        self._epoch_order = self._pmap(step.epoch_order, (0, None), static_last=True)
+        self._epoch_order = self._pmap(state.epoch_order, (0, None), static_last=True)
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
         """Refuses a batch that can't be split evenly.
@@ -58,74 +91,116 @@ class Programs:
         Raises:
           UserError: the devices don't divide `batch_size`, the field `name`.
         """
-        if batch_size % len(self.devices):
+        if self._split == "batch" and batch_size % self.num_devices:
             raise UserError(
-                f"{name}={batch_size} doesn't divide by the {len(self.devices)}"
+                f"{name}={batch_size} doesn't divide by the {self.num_devices}"
                 " devices; choose a multiple of their number"
             )
 
     def replicate(self, tree: Any) -> Any:
         """A copy of `tree` on every device."""
-        return flax.jax_utils.replicate(tree, self.devices)
+        return self._put([tree] * len(self._local))
 
-    def to_host(self, tree: Any) -> Any:
-        """The first device's part of `tree`, as numpy arrays."""
+    def replicate_students(self, students: Sequence[Any]) -> tuple[Any, ...]:
+        """A tree for each of the students, where the split wants it."""
+        if self._split == "batch":
+            return tuple(self.replicate(student) for student in students)
+        per_device = self._num_students // self.num_devices
+        first = jax.process_index() * len(self._local) * per_device
+        mine = students[first : first + len(self._local) * per_device]
+        return tuple(self._put(mine[slot::per_device]) for slot in range(per_device))
+
+    def _put(self, trees: Sequence[Any]) -> Any:
+        """A tree for each device of this process, on the devices."""
+        mesh = jax.sharding.Mesh(np.array(self._local), (AXIS_NAME,))
+        sharding = jax.NamedSharding(mesh, jax.P(AXIS_NAME))
         return jax.tree.map(
-            lambda leaf: np.asarray(leaf.addressable_shards[0].data)[0], tree
+            lambda *leaves: jax.device_put(np.stack(leaves), sharding), *trees
         )
 
-    def create_train_state(self, seed: int) -> TrainState:
-        """A student that has not learned yet."""
-        create = functools.partial(step.create_train_state, self._problem)
-        return self.replicate(jax.jit(create)(seed))
+    def students(self, trees: Sequence[Any]) -> list[Any]:
+        """The inverse of `replicate_students`: a tree of numpy arrays each."""
+        if self._split == "batch":
+            return [jax.tree.map(_first, tree) for tree in trees]
+        trees = jax.tree.map(np.asarray, list(trees))
+        if jax.process_count() > 1:
+            trees = multihost_utils.process_allgather(trees, tiled=True)
+        return [
+            jax.tree.map(lambda leaf, device=device: leaf[device], tree)
+            for device in range(self.num_devices)
+            for tree in trees
+        ]
 
-    def epoch_order(
-        self, state: TrainState, epoch: int, num_examples: int
-    ) -> jax.Array:
-        """The order in which `epoch` (from 0) sees the examples."""
-        return self._epoch_order(state, np.int32(epoch), num_examples)
+    def create_train_states(self, seed: int) -> States:
+        """Students that have not learned yet, of the seeds from `seed` on."""
+        create = jax.jit(functools.partial(state.create_train_state, self._problem))
+        seeds = range(seed, seed + self._num_students)
+        return self.replicate_students([create(np.uint32(seed)) for seed in seeds])
+
+    def epoch_orders(
+        self, states: States, epoch: int, num_examples: int
+    ) -> tuple[jax.Array, ...]:
+        """The orders in which the students see the examples in `epoch` (from 0)."""
+        return tuple(
+            self._epoch_order(state, np.int32(epoch), num_examples) for state in states
+        )
 
     def train_step(
         self,
-        state: TrainState,
+        states: States,
         teacher: Variables | None,
         examples: Examples,
-        order: jax.Array,
+        orders: tuple[jax.Array, ...],
         position: int,
         hyperparameters: Hyperparameters,
         batch_size: int,
-    ) -> tuple[TrainState, Metrics]:
-        """See `step.train_step`. The old `state` must not be used again."""
+    ) -> tuple[States, tuple[Metrics, ...]]:
+        """See `step.train_step`. The old `states` must not be used again."""
         return self._train_step(
-            state,
+            states,
             teacher,
             examples,
-            order,
+            orders,
             np.int32(position),
             hyperparameters,
             batch_size,
         )
 
     def evaluate(
-        self, variables: Variables, examples: Examples, batch_size: int
-    ) -> dict[str, float]:
-        """The mean of each of `step.eval_step`'s metrics over all the `examples`."""
+        self, networks: Sequence[Variables], examples: Examples, batch_size: int
+    ) -> list[dict[str, float]]:
+        """The means of `step.eval_step`'s metrics over all `examples`, of each student.
+
+        Args:
+          networks: the students' variables, on the devices.
+          examples: on the devices.
+          batch_size: of all devices together.
+        """
         num_examples = examples.labels.shape[1]
         batches = [
-            self._eval_step(variables, examples, np.int32(position), batch_size)
+            tuple(
+                self._eval_step(variables, examples, np.int32(position), batch_size)
+                for variables in networks
+            )
             for position in range(0, num_examples, batch_size)
         ]
         return self.mean_metrics(batches)
 
-    def mean_metrics(self, batches: Sequence[Metrics]) -> dict[str, float]:
-        """The means over all the batches; NaN where nothing counted."""
-        means = {}
-        for name in batches[0]:
-            parts = [self.to_host(batch[name]) for batch in batches]
-            count = sum(int(part.count) for part in parts)
-            total = sum(float(part.total) for part in parts)
-            means[name] = total / count if count else float("nan")
-        return means
+    def mean_metrics(
+        self, batches: Sequence[tuple[Metrics, ...]]
+    ) -> list[dict[str, float]]:
+        """Each student's means over all the batches; NaN where nothing counted."""
+        sums = jax.tree.map(
+            lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64),
+            *jax.device_get(list(batches)),
+        )
+        return [
+            {
+                name: float(metric.total / metric.count) if metric.count else np.nan
+                for name, metric in metrics.items()
+            }
+            for metrics in self.students(sums)
+        ]
 
     def _pmap(
         self,
@@ -140,50 +215,58 @@ class Programs:
             axis_name=AXIS_NAME,
             in_axes=in_axes + (None,) * static_last,
             static_broadcasted_argnums=(len(in_axes),) * static_last,
-            devices=self.devices,
+            devices=self._devices,
             **options,
         )
 
-    def _in_one(self) -> Callable[..., tuple[TrainState, Metrics]]:
-        return self._pmap(
-            functools.partial(step.train_step, self._problem),
-            (0, 0, 0, 0, None, 0),
-            static_last=True,
-            donate_argnums=0,
-        )
 
-    def _in_parts(self) -> Callable[..., tuple[TrainState, Metrics]]:
-        problem = self._problem
-        draw = self._pmap(
-            functools.partial(step.draw, problem), (0, 0, 0, None, 0), static_last=True
-        )
-        ascend = self._pmap(
-            functools.partial(step.ascend, problem, whole=False),
-            (0, 0, 0, 0),
-            donate_argnums=2,
-        )
-        learn = self._pmap(
-            functools.partial(step.learn, problem),
-            (0, 0, 0, 0, 0, 0),
-            donate_argnums=0,
-        )
-        augmentation = problem.augmentation
+def _first(leaf: Any) -> np.ndarray:
+    """The first device's entry, without copying the others'."""
+    if isinstance(leaf, jax.Array):
+        return np.asarray(leaf.addressable_shards[0].data)[0]
+    return leaf[0]
 
-        def train_step(
-            state: TrainState,
-            teacher: Variables | None,
-            examples: Examples,
-            order: jax.Array,
-            position: np.int32,
-            hyperparameters: Hyperparameters,
-            batch_size: int,
-        ) -> tuple[TrainState, Metrics]:
-            ascent, labels, coin = draw(
-                state, examples, order, position, hyperparameters, batch_size
-            )
-            if augmentation is not None and self.to_host(coin):
-                for _ in range(augmentation.steps):
-                    ascent = ascend(state.params, teacher, ascent, hyperparameters)
-            return learn(state, teacher, ascent, labels, coin, hyperparameters)
 
-        return train_step
+def start_processes(
+    coordinator_address: str | None, num_processes: int | None, process_id: int | None
+) -> None:
+    """Joins this process with those of other hosts; before JAX is used for anything.
+
+    Args:
+      coordinator_address: HOST:PORT of the first process; None for what the cluster's
+        environment says (Slurm, Open MPI, Kubernetes, TPU pods), as for the others.
+      num_processes: how many there are.
+      process_id: which one this is, from 0.
+
+    Raises:
+      UserError: they can't be joined.
+    """
+    try:
+        jax.distributed.initialize(coordinator_address, num_processes, process_id)
+    except (ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"the processes can't be joined: {reason}") from error
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that writes and speaks."""
+    return jax.process_index() == 0
+
+
+def from_first_process(value: Any) -> Any:
+    """A JSON value of the first process, in all of them."""
+    if jax.process_count() == 1:
+        return value
+    content = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    length = int(multihost_utils.broadcast_one_to_all(np.int32(len(content))))
+    buffer = np.zeros(length, np.uint8)
+    if is_first_process():
+        buffer[:] = content
+    return json.loads(multihost_utils.broadcast_one_to_all(buffer).tobytes())
+
+
+def arrays_from_first_process(tree: Any) -> Any:
+    """The first process's arrays, in all; everywhere a tree of the same shapes."""
+    if jax.process_count() == 1:
+        return tree
+    return multihost_utils.broadcast_one_to_all(tree)

@@ -9,29 +9,55 @@ import jax
 from ml_collections import ConfigDict
 
 import da_jax
-from da_jax.metrics import Record
+from da_jax.metrics import Record, by_seed
 
+FIGURES = ("test_top1", "test_top5", "test_loss")
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
-def best_record(history: list[Record]) -> Record:
-    """The epoch of the highest test accuracy, the first of equals."""
-    return max(history, key=lambda record: record["test_top1"])
+def best_record(history: list[Record], student: int) -> Record:
+    """A student's metrics in the epoch of its best test accuracy, the first of equals.
+
+    Args:
+      history: a record an epoch.
+      student: which of the seeds, from 0.
+    """
+    best = max(history, key=lambda record: by_seed(record)[student]["test_top1"])
+    return {"epoch": best["epoch"], **by_seed(best)[student]}
+
+
+def best_student(history: list[Record]) -> int:
+    """Which of the seeds has the best test accuracy of all, from 0."""
+    count = len(by_seed(history[-1]))
+    top1 = [best_record(history, student)["test_top1"] for student in range(count)]
+    return top1.index(max(top1))
 
 
 def create_results(config: ConfigDict, history: list[Record]) -> dict[str, Any]:
     """The content of `results.json`.
 
-    `best` follows the original's protocol: the best epoch, picked on the test set.
+    `best` follows the original's protocol: the best epoch, picked on the test set; each
+    seed has its own. `best` and `last` are means over the seeds, and `test_top1_std`
+    the standard deviation (n − 1), None of a single seed.
     """
-    names = ("epoch", "test_top1", "test_top5", "test_loss")
-    best, last = best_record(history), history[-1]
+    seeds = []
+    for student, last in enumerate(by_seed(history[-1])):
+        best = best_record(history, student)
+        last = {"epoch": history[-1]["epoch"], **last}
+        seeds.append(
+            {
+                "seed": config.seed + student,
+                "best": {name: best[name] for name in ("epoch", *FIGURES)},
+                "last": {name: last[name] for name in ("epoch", *FIGURES)},
+            }
+        )
     device = jax.devices()[0]
     return {
         "config": config.to_dict(),
         "protocol": "test-best",
-        "best": {name: best[name] for name in names},
-        "last": {name: last[name] for name in names},
+        "best": _summary([seed["best"] for seed in seeds]),
+        "last": _summary([seed["last"] for seed in seeds]),
+        "seeds": seeds,
         "seconds_per_epoch": statistics.median(r["seconds"] for r in history),
         "versions": {"da-jax": da_jax.__version__, "python": platform.python_version()}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -43,6 +69,17 @@ def create_results(config: ConfigDict, history: list[Record]) -> dict[str, Any]:
     }
 
 
+def _summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    means = {
+        name: statistics.fmean(values)
+        for name in FIGURES
+        if None not in (values := [of_seed[name] for of_seed in figures])
+    }
+    top1 = [of_seed["test_top1"] for of_seed in figures]
+    std = statistics.stdev(top1) if len(top1) > 1 else None
+    return {"test_top1_std": std, **means}
+
+
 def summary_line(results: dict[str, Any]) -> str:
     """A finished run in one line."""
     config, best, last = results["config"], results["best"], results["last"]
@@ -52,9 +89,16 @@ def summary_line(results: dict[str, Any]) -> str:
     method = config["method"]
     if config["augmentation"] == "disagreement":
         method += " + DA"
+    count = len(results["seeds"])
+    seeds = f" {count} seeds |" if count > 1 else ""
     return (
         f"{config['dataset']} | {pair} | {method} |"
-        f" best {best['test_top1']:.2f} % (epoch {best['epoch']}) |"
-        f" last {last['test_top1']:.2f} % |"
+        f" best {_accuracy(best)} | last {_accuracy(last)} |{seeds}"
         f" {results['seconds_per_epoch']:.1f} s an epoch"
     )
+
+
+def _accuracy(summary: dict[str, Any]) -> str:
+    if summary["test_top1_std"] is None:
+        return f"{summary['test_top1']:.2f} %"
+    return f"{summary['test_top1']:.2f} ± {summary['test_top1_std']:.2f} %"

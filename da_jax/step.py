@@ -2,18 +2,13 @@
 
 A training step draws its batch, moves it to where student and teacher disagree (by
 chance) and lets the student learn from it. `train_step` is all of it in one program;
-its parts, `draw`, `ascend` and `learn`, are programs of their own where that is faster.
-
-What shapes the program is in `Problem`; what is only a number is in `Hyperparameters`,
-an argument of the program, so that another value needs no compilation.
+its parts, `draw`, `ascend`, `teach` and `learn`, can be programs of their own.
 """
 
-import dataclasses
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import flax.linen as nn
-import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
@@ -21,113 +16,19 @@ from clu.metrics import Average
 
 from da_jax import disagreement, optim
 from da_jax.datasets import Examples
-from da_jax.disagreement import Ascent, DisagreementAugmentation
-from da_jax.methods import Method, Outputs
-from da_jax.models.layers import Dtype
-from da_jax.preprocessing import Preprocessing
+from da_jax.disagreement import Ascent
+from da_jax.methods import Outputs
+from da_jax.state import (
+    BATCH,
+    COIN,
+    NOISE,
+    Hyperparameters,
+    Problem,
+    TrainState,
+    Variables,
+)
 
 Metrics = dict[str, Average]
-Variables = dict[str, Any]
-"""A network's `params` and `batch_stats`."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Problem:
-    """What is trained, and how: all that a step's code depends on.
-
-    Attributes:
-      student: the network that learns.
-      teacher: the network that it learns from, or None.
-      method: the distillation method.
-      augmentation: the ascent, or None for none.
-      preprocessing: the data set's.
-      dtype: of the images.
-      axis_name: the pmapped axis the batch is split over, or None.
-    """
-
-    student: nn.Module
-    teacher: nn.Module | None
-    method: Method
-    augmentation: DisagreementAugmentation | None
-    preprocessing: Preprocessing
-    dtype: Dtype = jnp.float32
-    axis_name: str | None = None
-
-
-class Hyperparameters(flax.struct.PyTreeNode):
-    """The numbers of a run.
-
-    Attributes:
-      method: the method's weights by name.
-      ascent_learning_rate: α, in units of normalised pixels.
-      ascent_probability: p, by which a batch is augmented.
-      learning_rate: of the student, at the start.
-      decay_rate: its factor at each mark.
-      decay_steps: int `[marks]`, see `optim.step_decay`.
-      momentum: of SGD.
-      weight_decay: of SGD.
-    """
-
-    method: Mapping[str, jax.typing.ArrayLike]
-    ascent_learning_rate: jax.typing.ArrayLike
-    ascent_probability: jax.typing.ArrayLike
-    learning_rate: jax.typing.ArrayLike
-    decay_rate: jax.typing.ArrayLike
-    decay_steps: jax.typing.ArrayLike
-    momentum: jax.typing.ArrayLike
-    weight_decay: jax.typing.ArrayLike
-
-
-class TrainState(flax.struct.PyTreeNode):
-    """The student in training.
-
-    Attributes:
-      step: how many steps were taken.
-      seed: of everything random in the run.
-      params: the student's parameters.
-      batch_stats: the student's running statistics.
-      opt_state: the optimiser's momentum.
-    """
-
-    step: jax.Array
-    seed: jax.Array
-    params: Any
-    batch_stats: Any
-    opt_state: optax.OptState
-
-    def key(self, purpose: int) -> jax.Array:
-        """The random key of this run for one of the purposes below."""
-        return jax.random.fold_in(jax.random.key(self.seed), purpose)
-
-
-INITIALIZATION, EPOCH_ORDER, BATCH, COIN, NOISE = range(5)
-"""Purposes of random keys; each gets a stream of its own."""
-
-
-def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainState:
-    """A student that has not learned yet, initialised from `seed`."""
-    state = TrainState(
-        step=jnp.zeros((), jnp.int32),
-        seed=jnp.asarray(seed, jnp.uint32),
-        params={},
-        batch_stats={},
-        opt_state=(),
-    )
-    # Initialisation needs no statistics of other devices, so no axis either.
-    student = problem.student.clone(axis_name=None)
-    images = jnp.zeros((1, 32, 32, 3), problem.dtype)
-    variables = student.init(state.key(INITIALIZATION), images)
-    return state.replace(
-        params=variables["params"],
-        batch_stats=variables["batch_stats"],
-        opt_state=optim.sgd(0.0, 0.0, 0.0).init(variables["params"]),
-    )
-
-
-def epoch_order(state: TrainState, epoch: jax.Array, num_examples: int) -> jax.Array:
-    """The order `[num_examples]` in which `epoch` (from 0) sees the examples."""
-    key = jax.random.fold_in(state.key(EPOCH_ORDER), epoch)
-    return jax.random.permutation(key, num_examples)
 
 
 def _share(problem: Problem, whole: jax.Array) -> jax.Array:
@@ -220,7 +121,7 @@ def ascend(
         outputs, batch_stats = _train_mode(problem.student, params, batch_stats, images)
         return outputs.logits, batch_stats
 
-    def teach(images: jax.Array) -> jax.Array:
+    def teacher_logits(images: jax.Array) -> jax.Array:
         return _eval_mode(problem.teacher, teacher, images).logits
 
     move = disagreement.augment if whole else disagreement.ascent_step
@@ -228,16 +129,39 @@ def ascend(
         problem.augmentation,
         ascent,
         student,
-        teach,
+        teacher_logits,
         hyperparameters.ascent_learning_rate,
         problem.axis_name,
     )
 
 
+def teach(
+    problem: Problem, teacher: Variables | None, batches: Sequence[jax.Array]
+) -> list[Outputs | None]:
+    """The teacher's outputs for several students' images, in one pass.
+
+    Args:
+      problem: what is trained.
+      teacher: the teacher's variables, or None.
+      batches: images `[B, H, W, C]` of each student.
+
+    Returns:
+      A student's outputs each; None where there is no teacher.
+    """
+    if problem.teacher is None:
+        return [None] * len(batches)
+    taught = _eval_mode(problem.teacher, teacher, jnp.concatenate(batches))
+    parts = [jnp.split(leaf, len(batches)) for leaf in jax.tree.leaves(taught)]
+    structure = jax.tree.structure(taught)
+    return [
+        jax.tree.unflatten(structure, leaves) for leaves in zip(*parts, strict=True)
+    ]
+
+
 def learn(
     problem: Problem,
     state: TrainState,
-    teacher: Variables | None,
+    taught: Outputs | None,
     ascent: Ascent,
     labels: jax.Array,
     coin: jax.Array,
@@ -248,7 +172,7 @@ def learn(
     Args:
       problem: what is trained.
       state: the student before.
-      teacher: the teacher's variables, or None.
+      taught: the teacher's outputs for the moved images, or None.
       ascent: where the batch has come to.
       labels: int `[B]`, of this device's share.
       coin: whether the batch was augmented.
@@ -257,10 +181,7 @@ def learn(
     Returns:
       The student after, and this batch's metrics, summed over the devices.
     """
-    images = jax.lax.stop_gradient(ascent.images)
-    taught = None
-    if problem.teacher is not None:
-        taught = _eval_mode(problem.teacher, teacher, images)
+    images = ascent.images
 
     def loss(params: Any) -> tuple[jax.Array, tuple[Any, dict, jax.Array]]:
         learned, batch_stats = _train_mode(
@@ -297,27 +218,66 @@ def learn(
 
 def train_step(
     problem: Problem,
-    state: TrainState,
+    states: Sequence[TrainState],
     teacher: Variables | None,
     examples: Examples,
-    order: jax.Array,
+    orders: Sequence[jax.Array],
     position: jax.Array,
     hyperparameters: Hyperparameters,
     batch_size: int,
-) -> tuple[TrainState, Metrics]:
-    """A whole training step; arguments as of `draw` and `learn`."""
-    ascent, labels, coin = draw(
-        problem, state, examples, order, position, hyperparameters, batch_size
+) -> tuple[tuple[TrainState, ...], tuple[Metrics, ...]]:
+    """A whole training step of one or several students, each with its batch and coin.
+
+    Args:
+      problem: what is trained.
+      states: the students before.
+      teacher: the teacher's variables, shared by all, or None.
+      examples: the whole training set.
+      orders: of this epoch, a student's each.
+      position: where in its order a batch starts.
+      hyperparameters: the run's numbers.
+      batch_size: of a student's global batch.
+
+    Returns:
+      The students after, and their metrics.
+    """
+    drawn = [
+        draw(problem, state, examples, order, position, hyperparameters, batch_size)
+        for state, order in zip(states, orders, strict=True)
+    ]
+    ascents = [
+        _ascend_on_heads(problem, state, teacher, ascent, coin, hyperparameters)
+        for state, (ascent, _, coin) in zip(states, drawn, strict=True)
+    ]
+    taught = teach(problem, teacher, [ascent.images for ascent in ascents])
+    learned = [
+        learn(problem, state, outputs, ascent, labels, coin, hyperparameters)
+        for state, outputs, ascent, (_, labels, coin) in zip(
+            states, taught, ascents, drawn, strict=True
+        )
+    ]
+    return tuple(after for after, _ in learned), tuple(
+        metrics for _, metrics in learned
     )
-    if problem.augmentation is not None:
 
-        def heads(ascent: Ascent) -> Ascent:
-            return ascend(
-                problem, state.params, teacher, ascent, hyperparameters, whole=True
-            )
 
-        ascent = jax.lax.cond(coin, heads, lambda tails: tails, ascent)
-    return learn(problem, state, teacher, ascent, labels, coin, hyperparameters)
+def _ascend_on_heads(
+    problem: Problem,
+    state: TrainState,
+    teacher: Variables | None,
+    ascent: Ascent,
+    coin: jax.Array,
+    hyperparameters: Hyperparameters,
+) -> Ascent:
+    if problem.augmentation is None:
+        return ascent
+
+    def heads(ascent: Ascent) -> Ascent:
+        return ascend(
+            problem, state.params, teacher, ascent, hyperparameters, whole=True
+        )
+
+    return jax.lax.cond(coin, heads, lambda tails: tails, ascent)
 
 
 def eval_step(

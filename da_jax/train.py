@@ -2,12 +2,13 @@
 
 A run folder holds `config.json`, `metrics.jsonl` (a line an epoch), TensorBoard's
 files, `checkpoints/`, and at the end `results.json` and `best/`, the best student as a
-model folder. The same command again goes on from the newest checkpoint.
+model folder (of several seeds, also `seed_K/`, the best of each). The same command
+again goes on from the newest checkpoint. Of several processes only the first writes
+and reads it.
 """
 
 import dataclasses
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,9 @@ import jax
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from da_jax import checkpointing, locations, optim
+from da_jax import checkpointing, locations, optim, parallel
 from da_jax.checkpointing import Model, RunCheckpoint, RunCheckpoints
+from da_jax.composition import States
 from da_jax.configuration import (
     check_config,
     create_hyperparameters,
@@ -26,10 +28,10 @@ from da_jax.configuration import (
 )
 from da_jax.datasets import Dataset, Examples, load_dataset
 from da_jax.errors import UserError
-from da_jax.metrics import Record, Writers
+from da_jax.metrics import Record, Writers, create_record
 from da_jax.parallel import Programs
-from da_jax.results import best_record, create_results
-from da_jax.step import Hyperparameters, TrainState, Variables
+from da_jax.results import best_record, best_student, create_results
+from da_jax.state import Hyperparameters, Variables
 
 STEPS_IN_FLIGHT = 4
 """How far the host may run ahead of the devices."""
@@ -48,7 +50,8 @@ class Run:
       train: the training set, on the devices.
       test: the test set, on the devices.
       teacher: the teacher's variables on the devices, or None.
-      hyperparameters: on the devices.
+      hyperparameters: the run's numbers, on the host.
+      replicated_hyperparameters: the same on the devices.
     """
 
     config: ConfigDict
@@ -60,6 +63,12 @@ class Run:
     test: Examples
     teacher: Variables | None
     hyperparameters: Hyperparameters
+    replicated_hyperparameters: Hyperparameters
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the students."""
+        return [self.config.seed + index for index in range(self.config.num_seeds)]
 
 
 @dataclasses.dataclass
@@ -67,13 +76,13 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-      state: the student, on the devices.
-      best: the variables of the best student so far, on the host.
+      states: the students, on the devices.
+      best: the variables of each student at its best so far, on the host.
       history: a record for each finished epoch.
     """
 
-    state: TrainState
-    best: Variables
+    states: States
+    best: list[Variables]
     history: list[Record]
 
 
@@ -94,14 +103,20 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     check_config(config)
     locations.check_prerequisites(config)
     run = set_up(config, workdir)
-    _claim(run)
-    checkpoints = RunCheckpoints(workdir)
+    checkpoints = None
+    if parallel.is_first_process():
+        _claim(run)
+        checkpoints = RunCheckpoints(workdir)
     try:
-        progress = _restore(run, checkpoints.restore())
+        progress = _restore(run, checkpoints)
         _train(run, progress, checkpoints)
     finally:
-        checkpoints.close()
-    return _finish(run, progress)
+        if checkpoints is not None:
+            checkpoints.close()
+    results = create_results(config, progress.history)
+    if parallel.is_first_process():
+        _finish(run, progress, results)
+    return results
 
 
 def set_up(config: ConfigDict, workdir: Path) -> Run:
@@ -110,11 +125,14 @@ def set_up(config: ConfigDict, workdir: Path) -> Run:
     batches = epoch_batches(
         len(dataset.train.labels), config.batch_size, config.drop_remainder
     )
-    programs = Programs(create_problem(config, dataset))
+    programs = Programs(
+        create_problem(config, dataset), config.num_seeds, config.parallel
+    )
     for _, batch_size in set(batches):
         programs.check_batch_size("config.batch_size", batch_size)
     programs.check_batch_size("config.eval_batch_size", config.eval_batch_size)
     teacher = _load_teacher(config, dataset) if config.teacher.model else None
+    hyperparameters = create_hyperparameters(config, steps_per_epoch=len(batches))
     return Run(
         config=config,
         workdir=workdir,
@@ -124,9 +142,8 @@ def set_up(config: ConfigDict, workdir: Path) -> Run:
         train=programs.replicate(dataset.train),
         test=programs.replicate(dataset.test),
         teacher=programs.replicate(teacher),
-        hyperparameters=programs.replicate(
-            create_hyperparameters(config, steps_per_epoch=len(batches))
-        ),
+        hyperparameters=hyperparameters,
+        replicated_hyperparameters=programs.replicate(hyperparameters),
     )
 
 
@@ -178,37 +195,50 @@ def _claim(run: Run) -> None:
     file.write_text(json.dumps(config, indent=1) + "\n")
 
 
-def _restore(run: Run, checkpoint: RunCheckpoint | None) -> Progress:
-    state = run.programs.create_train_state(run.config.seed)
-    if checkpoint is None:
-        return Progress(state, best={}, history=[])
-    tqdm.write(f"going on after epoch {len(checkpoint.history)} of {run.workdir}")
-    state = checkpointing.from_tree(run.programs.to_host(state), checkpoint.state)
-    return Progress(
-        run.programs.replicate(state), checkpoint.best, list(checkpoint.history)
-    )
+def _restore(run: Run, checkpoints: RunCheckpoints | None) -> Progress:
+    """The newest checkpoint's progress, in every process; else a fresh start."""
+    states = run.programs.create_train_states(run.config.seed)
+    checkpoint = checkpoints.restore() if checkpoints is not None else None
+    history = parallel.from_first_process(checkpoint.history if checkpoint else [])
+    if not history:
+        return Progress(states, best=[{} for _ in run.seeds], history=[])
+    students = run.programs.students(states)
+    if checkpoint is not None:
+        tqdm.write(f"going on after epoch {len(history)} of {run.workdir}")
+        students = [
+            checkpointing.from_tree(student, tree)
+            for student, tree in zip(students, checkpoint.students, strict=True)
+        ]
+    students = parallel.arrays_from_first_process(students)
+    best = checkpoint.best if checkpoint else [{} for _ in run.seeds]
+    return Progress(run.programs.replicate_students(students), best, history)
 
 
-def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints) -> None:
+def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> None:
     num_epochs = run.config.num_epochs
-    writers = Writers(run.workdir, progress.history)
-    epoch_images = sum(size for _, size in run.batches)
+    writers = Writers(run.workdir, progress.history) if checkpoints else None
+    epoch_images = sum(size for _, size in run.batches) * len(run.seeds)
     with tqdm(
         total=num_epochs * epoch_images,
         initial=len(progress.history) * epoch_images,
         unit="img",
         unit_scale=True,
-        disable=None,  # only on a terminal
+        disable=None if writers else True,  # None: only on a terminal
     ) as bar:
         for epoch in range(len(progress.history), num_epochs):
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
             record = _run_epoch(run, progress, epoch, bar)
-            writers.write(record)
-            if (
-                epoch + 1
-            ) % run.config.checkpoint_every == 0 or epoch + 1 == num_epochs:
+            if writers is not None:
+                writers.write(record)
+            if is_due(epoch + 1, run.config.checkpoint_every, num_epochs):
                 _save(run, progress, checkpoints)
-    writers.close()
+    if writers is not None:
+        writers.close()
+
+
+def is_due(epoch: int, every: int, num_epochs: int) -> bool:
+    """Whether a checkpoint follows `epoch` (from 1): `every` so many, and the last."""
+    return epoch % every == 0 or epoch == num_epochs
 
 
 def _run_epoch(run: Run, progress: Progress, epoch: int, bar: tqdm) -> Record:
@@ -216,90 +246,111 @@ def _run_epoch(run: Run, progress: Progress, epoch: int, bar: tqdm) -> Record:
     start = time.perf_counter()
     train_metrics = _train_epoch(run, progress, epoch, bar)
     train_seconds = time.perf_counter() - start
-    student = {
-        "params": progress.state.params,
-        "batch_stats": progress.state.batch_stats,
+    test_metrics = run.programs.evaluate(
+        [state.variables for state in progress.states],
+        run.test,
+        run.config.eval_batch_size,
+    )
+    times = {
+        "train_seconds": train_seconds,
+        "seconds": time.perf_counter() - start,
     }
-    test_metrics = run.programs.evaluate(student, run.test, run.config.eval_batch_size)
-    record = _record(run, epoch, train_metrics, test_metrics)
-    record["train_seconds"] = train_seconds
-    record["seconds"] = time.perf_counter() - start
+    record = _record(run, epoch, times, train_metrics, test_metrics)
     progress.history.append(record)
-    if best_record(progress.history) is record:
-        progress.best = run.programs.to_host(student)
+    _keep_best(run, progress)
     return record
+
+
+def _keep_best(run: Run, progress: Progress) -> None:
+    epoch = progress.history[-1]["epoch"]
+    improved = [
+        index
+        for index in range(len(run.seeds))
+        if best_record(progress.history, index)["epoch"] == epoch
+    ]
+    if improved:
+        students = run.programs.students([s.variables for s in progress.states])
+        for index in improved:
+            progress.best[index] = students[index]
 
 
 def _train_epoch(
     run: Run, progress: Progress, epoch: int, bar: tqdm
-) -> dict[str, float]:
+) -> list[dict[str, float]]:
     programs = run.programs
     num_examples = run.train.labels.shape[1]
-    order = programs.epoch_order(progress.state, epoch, num_examples)
-    metrics = []
+    orders = programs.epoch_orders(progress.states, epoch, num_examples)
+    metrics: list[Any] = []
     for position, batch_size in run.batches:
-        progress.state, batch_metrics = programs.train_step(
-            progress.state,
+        progress.states, batch_metrics = programs.train_step(
+            progress.states,
             run.teacher,
             run.train,
-            order,
+            orders,
             position,
-            run.hyperparameters,
+            run.replicated_hyperparameters,
             batch_size,
         )
         metrics.append(batch_metrics)
         jax.block_until_ready(metrics[-STEPS_IN_FLIGHT:][0])
-        bar.update(batch_size)
+        bar.update(batch_size * len(run.seeds))
     return programs.mean_metrics(metrics)
 
 
 def _record(
-    run: Run, epoch: int, train: dict[str, float], test: dict[str, float]
+    run: Run,
+    epoch: int,
+    times: dict[str, float],
+    train: list[dict[str, float]],
+    test: list[dict[str, float]],
 ) -> Record:
-    """An epoch's record: names prefixed, accuracies in %, None if not finite."""
     first_step = epoch * len(run.batches)
-    hyperparameters = run.programs.to_host(run.hyperparameters)
+    numbers = run.hyperparameters
     learning_rate = optim.step_decay(
-        first_step,
-        hyperparameters.learning_rate,
-        hyperparameters.decay_rate,
-        hyperparameters.decay_steps,
+        first_step, numbers.learning_rate, numbers.decay_rate, numbers.decay_steps
     )
-    record: Record = {
+    progress = {
         "epoch": epoch + 1,
         "step": first_step + len(run.batches),
         "learning_rate": float(learning_rate),
+        **times,
     }
-    for prefix, metrics in (("train", train), ("test", test)):
-        for name, value in metrics.items():
-            percent = 100 if name.startswith("top") else 1
-            finite = percent * value if math.isfinite(value) else None
-            record[f"{prefix}_{name}"] = finite
-    return record
+    metrics = [
+        {f"train_{name}": value for name, value in of_train.items()}
+        | {f"test_{name}": value for name, value in of_test.items()}
+        for of_train, of_test in zip(train, test, strict=True)
+    ]
+    return create_record(progress, run.seeds, metrics)
 
 
-def _save(run: Run, progress: Progress, checkpoints: RunCheckpoints) -> None:
-    checkpoints.save(
-        RunCheckpoint(
-            model=run.config.student,
-            num_classes=run.num_classes,
-            state=checkpointing.to_tree(run.programs.to_host(progress.state)),
-            best=progress.best,
-            history=list(progress.history),
+def _save(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> None:
+    students = run.programs.students(progress.states)
+    if checkpoints is not None:
+        checkpoints.save(
+            RunCheckpoint(
+                model=run.config.student,
+                num_classes=run.num_classes,
+                students=[checkpointing.to_tree(student) for student in students],
+                best=list(progress.best),
+                best_student=best_student(progress.history),
+                history=list(progress.history),
+            )
         )
-    )
 
 
-def _finish(run: Run, progress: Progress) -> dict[str, Any]:
-    """Writes the best student as a model folder, and `results.json`."""
-    results = create_results(run.config, progress.history)
-    best = Model(run.config.student, run.num_classes, progress.best)
-    provenance = {
-        "dataset": run.config.dataset,
-        "run": run.config.name,
-        "test_top1": results["best"]["test_top1"],
-    }
-    checkpointing.save_model(run.workdir / "best", best, provenance)
+def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:
+    """Writes the best students as model folders, and `results.json`."""
+    folders = {"best": best_student(progress.history)}
+    if len(run.seeds) > 1:
+        folders |= {f"seed_{seed}": index for index, seed in enumerate(run.seeds)}
+    for folder, index in folders.items():
+        best = Model(run.config.student, run.num_classes, progress.best[index])
+        provenance = {
+            "dataset": run.config.dataset,
+            "run": run.config.name,
+            "seed": run.seeds[index],
+            "test_top1": results["seeds"][index]["best"]["test_top1"],
+        }
+        checkpointing.save_model(run.workdir / folder, best, provenance)
     file = run.workdir / "results.json"
     file.write_text(json.dumps(results, indent=1) + "\n")
-    return results

@@ -96,26 +96,29 @@ def test_one_step_of_every_config(name, variant):
     dataset = Dataset(examples, examples, 100, PREPROCESSING)
     if config.dataset == "digits":
         dataset = digits.load()
-    programs = Programs(create_problem(config, dataset), jax.devices()[:1])
+    programs = Programs(create_problem(config, dataset), devices=jax.devices()[:1])
     teacher = None
     if config.teacher.model:
         teacher = variables(config.teacher.model, 2, np.float32)
         if config.dataset == "digits":
             fc = teacher["params"]["fc"]
             teacher["params"]["fc"] = {k: leaf[..., :10] for k, leaf in fc.items()}
-    before = programs.create_train_state(0)
-    kept = programs.to_host(before.params)
+    before = programs.create_train_states(0)
+    (kept,) = programs.students(before)
     after, metrics = programs.train_step(
         before,
         programs.replicate(teacher),
         programs.replicate(dataset.train),
-        programs.epoch_order(before, 0, len(dataset.train.labels)),
+        programs.epoch_orders(before, 0, len(dataset.train.labels)),
         0,
         programs.replicate(create_hyperparameters(config, steps_per_epoch=1)),
         2,
     )
-    assert np.isfinite(programs.mean_metrics([metrics])["loss"])
-    moved = programs.to_host(after)
+    (figures,) = programs.mean_metrics([metrics])
+    assert np.isfinite(figures["loss"])
+    (moved,) = programs.students(after)
     assert moved.step == 1
-    changed = jax.tree.map(lambda a, b: not np.array_equal(a, b), kept, moved.params)
+    changed = jax.tree.map(
+        lambda a, b: not np.array_equal(a, b), kept.params, moved.params
+    )
     assert all(jax.tree.leaves(changed))

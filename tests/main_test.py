@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import socket
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +72,84 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert done.returncode == 2
     assert "seed (0 there, 1 now)" in done.stderr
 
+    taught = main(
+        *("--config=configs/digits.py:kd", f"--workdir={tmp_path / 'taught'}", *SHORT),
+        *("--config.num_epochs=1", "--config.teacher.model=resnet8"),
+        f"--config.teacher.checkpoint={workdir / 'best'}",
+    )
+    assert taught.returncode == 0, taught.stderr
+
+
+def test_several_seeds(tmp_path):
+    command = ("--config=configs/digits.py", f"--workdir={tmp_path}", *SHORT)
+    done = main(*command, "--config.num_epochs=1", "--config.num_seeds=2")
+    assert done.returncode == 0, done.stderr
+    results = json.loads((tmp_path / "results.json").read_text())
+    top1 = [seed["last"]["test_top1"] for seed in results["seeds"]]
+    assert [seed["seed"] for seed in results["seeds"]] == [0, 1]
+    mean, std = statistics.mean(top1), statistics.stdev(top1)
+    assert results["last"]["test_top1"] == pytest.approx(mean)
+    assert results["last"]["test_top1_std"] == pytest.approx(std)
+    assert f"last {mean:.2f} ± {std:.2f} % | 2 seeds" in done.stdout
+    (record,) = records(tmp_path)
+    losses = [of_seed["train_loss"] for of_seed in record["seeds"]]
+    assert losses[0] != losses[1]
+    assert record["train_loss"] == pytest.approx(statistics.mean(losses))
+    for seed in (0, 1):
+        description = json.loads((tmp_path / f"seed_{seed}" / "model.json").read_text())
+        assert description["seed"] == seed
+        assert description["test_top1"] == top1[seed]
+    best = json.loads((tmp_path / "best" / "model.json").read_text())
+    assert best["test_top1"] == max(top1)
+
+
+def two_processes(*arguments):
+    """Of one device each; what they have written to standard output."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    joined = (f"--coordinator_address=localhost:{port}", "--num_processes=2")
+    processes = [
+        subprocess.Popen(
+            [
+                *(sys.executable, "-m", "da_jax.main", *arguments, *joined),
+                f"--process_id={process}",
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=REPOSITORY,
+            env=os.environ | {"XLA_FLAGS": ""},
+        )
+        for process in range(2)
+    ]
+    done = [process.communicate(timeout=600) for process in processes]
+    for process, (_, errors) in zip(processes, done, strict=True):
+        assert process.returncode == 0, errors
+    return [output for output, _ in done]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("split", ["batch", "seeds"])
+def test_of_two_processes_the_first_writes_and_both_resume(tmp_path, split):
+    workdir = tmp_path / "run"
+    command = (
+        *("--config=configs/digits.py", f"--workdir={workdir}", *SHORT),
+        *("--config.num_epochs=2", "--config.num_seeds=2"),
+        f"--config.parallel={split}",
+    )
+    first, second = two_processes(*command)
+    assert "2 seeds" in first and "epoch" not in second
+    whole = json.loads((workdir / "results.json").read_text())
+    assert whole["device"]["count"] == 2
+    assert len(records(workdir)) == 2
+
+    shutil.rmtree(workdir / "checkpoints" / "2")
+    first, _ = two_processes(*command)
+    assert "going on after epoch 1" in first
+    again = json.loads((workdir / "results.json").read_text())
+    assert again["seeds"] == whole["seeds"]
+
 
 def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
     """And the options that no other run has: random start, last batch, no labels."""
@@ -91,7 +171,10 @@ def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
     (record,) = records(tmp_path)
     assert record["step"] == 4  # 1,437 = 3 × 400 + 237
     assert record["train_loss_ce"] == 0 < record["train_loss_kd"]
-    assert json.loads((tmp_path / "results.json").read_text())["best"]["epoch"] == 1
+    assert (
+        json.loads((tmp_path / "results.json").read_text())["seeds"][0]["best"]["epoch"]
+        == 1
+    )
 
 
 @pytest.mark.parametrize(
@@ -108,6 +191,7 @@ def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
         ),
         (("--config=configs/digits.py", "--config.student=resnet9"), "resnet8x4"),
         (("--config=configs/digits.py", "--config.batch_size=2000"), "only 1437"),
+        (("--config=configs/digits.py", "--config.parallel=both"), "batch, seeds"),
         (
             ("--config=configs/digits.py", "--config.teacher.model=resnet32"),
             "is a resnet20 of 10 classes",

@@ -1,6 +1,15 @@
-"""The same numbers in one program and in parts, on one device and on two."""
+"""The same numbers whatever the devices, processes, seeds and compositions.
+
+Twenty steps of Disagreement Augmentation, resnet8 → resnet8, from one device on which
+each student is alone, to eight devices, two processes and several students at once.
+"""
 
 import functools
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -8,70 +17,269 @@ import numpy as np
 import optax
 import pytest
 
-from da_jax.datasets import Examples
+from da_jax import disagreement
+from da_jax.composition import COMPOSITIONS
+from da_jax.datasets import Dataset, Examples, digits
 from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.disagreement import DisagreementAugmentation
 from da_jax.errors import UserError
 from da_jax.methods import create_method
 from da_jax.models import create_model
-from da_jax.parallel import AXIS_NAME, Programs
-from da_jax.step import Problem
+from da_jax.parallel import AXIS_NAME, Programs, batch_axis
+from da_jax.state import Problem
 from tests import golden
+from tests.parity import variables
 from tests.step_test import PLAIN_KD, numbers
 
+STEPS = 20
+BATCH_SIZE = 8
 
-def programs(devices, dtype=jnp.float64):
-    network = functools.partial(create_model, dtype=dtype, axis_name=AXIS_NAME)
-    problem = Problem(
+
+def load(name):
+    if name == "digits":
+        return digits.load()
+    images, labels = golden.cifar100()
+    test = Examples(images[200:], labels[200:])  # 56 don't divide by the devices
+    return Dataset(Examples(images, labels), test, 100, PREPROCESSING)
+
+
+def problem(dataset, dtype, axis_name, statistics_axis):
+    network = functools.partial(
+        create_model,
+        num_classes=dataset.num_classes,
+        dtype=dtype,
+        axis_name=statistics_axis,
+    )
+    return Problem(
         student=network("resnet8"),
         teacher=network("resnet8"),
         method=create_method("KD", {}),
-        augmentation=DisagreementAugmentation(steps=2),
-        preprocessing=PREPROCESSING,
+        augmentation=DisagreementAugmentation(),
+        preprocessing=dataset.preprocessing,
         dtype=dtype,
-        axis_name=AXIS_NAME,
+        axis_name=axis_name,
     )
-    return Programs(problem, jax.devices()[:devices])
 
 
-def two_steps(made, in_one=False):
-    """The student after two steps, their metrics and those of the evaluation."""
-    _, arrays = golden.load("training")
-    examples = made.replicate(Examples(arrays["images"], arrays["labels"]))
-    state = made.create_train_state(0)
-    teacher = jax.tree.map(
-        lambda leaf: leaf + 0.01,
-        {"params": state.params, "batch_stats": state.batch_stats},
+def train(
+    name,
+    *,
+    devices=1,
+    dtype=jnp.float64,
+    steps=STEPS,
+    seed=0,
+    students=1,
+    split="batch",
+    composition=None,
+    statistics_axis=AXIS_NAME,
+):
+    """The students after `steps`; their metrics in the first step, over all and in the
+    evaluation."""
+    dataset = load(name)
+    if split == "seeds":
+        statistics_axis = None
+    made = Programs(
+        problem(dataset, dtype, batch_axis(split), statistics_axis),
+        students,
+        split,
+        devices=jax.devices()[:devices],
+        composition=composition,
     )
-    hyperparameters = made.replicate(numbers(PLAIN_KD))
-    order = made.epoch_order(state, 0, 68)
-    run = made._in_one() if in_one else made._in_parts()
+    teacher = variables("resnet8", 2, dtype)
+    if name == "digits":
+        fc = teacher["params"]["fc"]
+        teacher["params"]["fc"] = {key: leaf[..., :10] for key, leaf in fc.items()}
+    teacher = made.replicate(teacher)
+    examples = made.replicate(dataset.train)
+    hyperparameters = made.replicate(numbers(PLAIN_KD, probability=0.7374))
+    states = made.create_train_states(seed)
+    orders = made.epoch_orders(states, 0, len(dataset.train.labels))
     batches = []
-    for position in (0, 8):
-        state, metrics = run(
-            state, teacher, examples, order, np.int32(position), hyperparameters, 8
+    for position in range(0, steps * BATCH_SIZE, BATCH_SIZE):
+        states, metrics = made.train_step(
+            states,
+            teacher,
+            examples,
+            orders,
+            position % (len(dataset.train.labels) - BATCH_SIZE),
+            hyperparameters,
+            BATCH_SIZE,
         )
         batches.append(metrics)
-    evaluation = made.evaluate(
-        {"params": state.params, "batch_stats": state.batch_stats}, examples, 24
+    test = made.replicate(dataset.test)
+    evaluated = made.evaluate([state.variables for state in states], test, 24)
+    measured = (
+        made.mean_metrics(batches[:1]),
+        made.mean_metrics(batches),
+        evaluated,
     )
-    return made.to_host(state), made.mean_metrics(batches), evaluation
+    return made.students(states), list(zip(*measured, strict=True))
+
+
+@functools.cache
+def alone(name, dtype=jnp.float64, seed=0, steps=STEPS):
+    (student,), (measured,) = train(name, dtype=dtype, seed=seed, steps=steps)
+    return student, measured
 
 
 def distance(one, two):
+    """‖a − b‖ / ‖b‖ over a tree."""
     return optax.tree.norm(jax.tree.map(np.subtract, one, two)) / optax.tree.norm(two)
 
 
-@pytest.mark.parametrize(("devices", "in_one"), [(1, True), (2, False)])
-def test_devices_and_composition_do_not_change_the_numbers(x64, devices, in_one):
-    expected_state, *expected = two_steps(programs(1))
-    state, *found = two_steps(programs(devices), in_one)
-    assert distance(state.params, expected_state.params) < 1e-9
-    assert distance(state.batch_stats, expected_state.batch_stats) < 1e-9
-    for one, two in zip(found, expected, strict=True):
-        assert one == pytest.approx(two, rel=1e-9)
+def assert_same(found, expected):
+    """To 1e-9: parameters, running statistics and every metric."""
+    (student, measured), (expected_student, expected_measured) = found, expected
+    assert distance(student.params, expected_student.params) < 1e-9
+    assert distance(student.batch_stats, expected_student.batch_stats) < 1e-9
+    assert student.seed == expected_student.seed and student.step == STEPS
+    for one, two in zip(measured, expected_measured, strict=True):
+        assert one == pytest.approx(two, rel=1e-9, nan_ok=True)
 
 
-def test_a_batch_that_does_not_divide_is_refused():
-    with pytest.raises(UserError, match="3 devices"):
-        programs(3).check_batch_size("config.batch_size", 64)
+def test_the_run_is_worth_comparing(x64):
+    """Coins fall both ways, and the ascent raises the disagreement."""
+    _, (_, metrics, evaluated) = alone("cifar100")
+    assert 0.4 < metrics["augmented"] < 1
+    assert metrics["disagreement_after"] > metrics["disagreement_before"] > 0
+    assert evaluated["loss"] > 0
+
+
+@pytest.mark.parametrize("name", ["cifar100", "digits"])
+@pytest.mark.parametrize("devices", [2, 4, 8])
+def test_devices_do_not_change_the_numbers_in_float64(x64, name, devices):
+    (student,), (measured,) = train(name, devices=devices)
+    assert_same((student, measured), alone(name))
+
+
+@pytest.mark.parametrize("name", ["cifar100", "digits"])
+@pytest.mark.parametrize("devices", [2, 8])
+def test_devices_hardly_change_the_numbers_in_float32(name, devices):
+    """The ascent divides tiny gradients by an eps of their size: rounding grows."""
+    dtype = jnp.float32
+    (student,), _ = train(name, dtype=dtype, devices=devices, steps=1)
+    assert distance(student.params, alone(name, dtype, steps=1)[0].params) < 1e-4
+    _, ((_, found, _),) = train(name, dtype=dtype, devices=devices)
+    _, (_, expected, _) = alone(name, dtype)
+    for loss in ("loss", "loss_ce", "loss_kd"):
+        assert found[loss] == pytest.approx(expected[loss], rel=0.05)
+
+
+def test_statistics_of_a_device_s_own_would_show(x64):
+    (student,), _ = train("cifar100", devices=2, statistics_axis=None)
+    assert distance(student.params, alone("cifar100")[0].params) > 1e-3
+
+
+def test_means_of_a_device_s_own_would_show(x64, monkeypatch):
+    ascent_step = disagreement.ascent_step
+
+    def local(augmentation, ascent, student, teacher, learning_rate, axis_name):
+        return ascent_step(augmentation, ascent, student, teacher, learning_rate, None)
+
+    monkeypatch.setattr(disagreement, "ascent_step", local)
+    (student,), _ = train("cifar100", devices=2)
+    assert distance(student.params, alone("cifar100")[0].params) > 1e-6
+
+
+@pytest.mark.parametrize("composition", COMPOSITIONS)
+def test_a_student_among_several_equals_itself_alone(x64, composition):
+    students, measured = train("cifar100", students=2, composition=composition)
+    for seed, found in enumerate(zip(students, measured, strict=True)):
+        assert_same(found, alone("cifar100", seed=seed))
+    assert distance(students[0].params, students[1].params) > 0.1
+
+
+@pytest.mark.parametrize(
+    "composition",
+    [
+        "parts",
+        *(pytest.param(c, marks=pytest.mark.slow) for c in ("unrolled", "vmapped")),
+    ],
+)
+def test_students_on_devices_of_their_own_equal_themselves_alone(x64, composition):
+    students, measured = train(
+        "cifar100", students=4, devices=2, split="seeds", composition=composition
+    )
+    for seed, found in enumerate(zip(students, measured, strict=True)):
+        assert_same(found, alone("cifar100", seed=seed))
+
+
+def one_of_two_processes(address, process, split, file):
+    """A process of the test below; the first writes the students to `file`."""
+    from da_jax import parallel
+
+    parallel.start_processes(address, 2, int(process))
+    jax.config.update("jax_enable_x64", True)
+    assert (jax.process_count(), jax.device_count()) == (2, 4)
+    count = 4 if split == "seeds" else 1
+    students, measured = train("cifar100", devices=4, students=count, split=split)
+    assert parallel.from_first_process([int(process)]) == [0]
+    if parallel.is_first_process():
+        leaves = [jax.tree.leaves(student) for student in students]
+        losses = [metrics["loss"] for _, metrics, _ in measured]
+        np.savez(
+            file,
+            losses=losses,
+            **{
+                f"{seed}/{index}": leaf
+                for seed, of_student in enumerate(leaves)
+                for index, leaf in enumerate(of_student)
+            },
+        )
+
+
+@pytest.mark.parametrize("split", ["batch", "seeds"])
+def test_two_processes_of_two_devices(x64, tmp_path, split):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    environment = os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2"}
+    program = "import sys; from tests import parallel_test as t;"
+    program += "t.one_of_two_processes(*sys.argv[1:])"
+    processes = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                program,
+                address,
+                str(process),
+                split,
+                str(tmp_path / "students.npz"),
+            ],
+            cwd=Path(__file__).parent.parent,
+            env=environment,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for process in range(2)
+    ]
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+    with np.load(tmp_path / "students.npz") as found:
+        for seed in range(4 if split == "seeds" else 1):
+            student, (_, metrics, _) = alone("cifar100", seed=seed)
+            assert found["losses"][seed] == pytest.approx(metrics["loss"], rel=1e-9)
+            expected = jax.tree.leaves(student)
+            leaves = [found[f"{seed}/{index}"] for index in range(len(expected))]
+            assert distance(leaves, expected) < 1e-9
+
+
+def test_what_does_not_divide_is_refused():
+    dataset = load("cifar100")
+
+    def made(devices, students=1, split="batch"):
+        axis_name = batch_axis(split)
+        return Programs(
+            problem(dataset, jnp.float32, axis_name, axis_name),
+            students,
+            split,
+            devices=jax.devices()[:devices],
+        )
+
+    with pytest.raises(UserError, match="batch_size=64 doesn't divide by the 3"):
+        made(3).check_batch_size("config.batch_size", 64)
+    with pytest.raises(UserError, match="5 seeds can't be put on 2 devices"):
+        made(2, students=5, split="seeds")
+    made(2, students=4, split="seeds").check_batch_size("config.batch_size", 63)

@@ -18,7 +18,14 @@ from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.disagreement import DisagreementAugmentation
 from da_jax.methods import METHODS, create_method
 from da_jax.models import create_model
-from da_jax.step import Hyperparameters, Problem, TrainState
+from da_jax.state import (
+    COIN,
+    Hyperparameters,
+    Problem,
+    TrainState,
+    create_train_state,
+    epoch_order,
+)
 from tests import golden
 from tests.parity import by_torch_key, relative_error, variables
 
@@ -69,8 +76,9 @@ def train(problem, hyperparameters, start, steps, batch_size=8):
             ascent = step.ascend(
                 problem, state.params, teacher, ascent, hyperparameters, whole=True
             )
+        (taught,) = step.teach(problem, teacher, [ascent.images])
         state, metrics = step.learn(
-            problem, state, teacher, ascent, labels, jnp.array(True), hyperparameters
+            problem, state, taught, ascent, labels, jnp.array(True), hyperparameters
         )
         return state, ascent.images, metrics
 
@@ -200,15 +208,15 @@ def whole_step(augmentation, probability, steps=1):
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
     tiny = tiny_problem(augmentation)
-    state = jax.jit(functools.partial(step.create_train_state, tiny))(3)
+    state = jax.jit(functools.partial(create_train_state, tiny))(3)
     teacher = variables("resnet8", 2, jnp.float32)
     hyperparameters = numbers(PLAIN_KD, probability=probability)
     run = jax.jit(step.train_step, static_argnums=(0, 7))
     for epoch in range(steps):
-        order = step.epoch_order(state, jnp.int32(epoch), 68)
+        order = epoch_order(state, jnp.int32(epoch), 68)
         position = jnp.int32(8)
-        state, metrics = run(
-            tiny, state, teacher, examples, order, position, hyperparameters, 8
+        (state,), (metrics,) = run(
+            tiny, (state,), teacher, examples, (order,), position, hyperparameters, 8
         )
     return state, metrics
 
@@ -249,9 +257,9 @@ def test_random_init_starts_from_noise_where_the_coin_says_so():
 
     def drawn(augmentation, probability):
         tiny = tiny_problem(augmentation)
-        state = step.create_train_state(tiny, 3)
+        state = create_train_state(tiny, 3)
         hyperparameters = numbers(PLAIN_KD, probability=probability)
-        order = step.epoch_order(state, jnp.int32(0), 68)
+        order = epoch_order(state, jnp.int32(0), 68)
         ascent, labels, _ = step.draw(
             tiny, state, examples, order, jnp.int32(0), hyperparameters, 32
         )
@@ -268,10 +276,10 @@ def test_random_init_starts_from_noise_where_the_coin_says_so():
 
 
 def test_the_coin_falls_as_often_as_it_should():
-    state = jax.jit(functools.partial(step.create_train_state, tiny_problem(None)))(0)
+    state = jax.jit(functools.partial(create_train_state, tiny_problem(None)))(0)
 
     def coin(number):
-        key = step._step_key(state.replace(step=number), step.COIN)
+        key = step._step_key(state.replace(step=number), COIN)
         return jax.random.bernoulli(key, 0.7374)
 
     heads = jax.vmap(coin)(jnp.arange(5000)).mean()

@@ -1,8 +1,9 @@
 """Outputs of the original PyTorch implementations, computed on a CPU in float64.
 
-`models`: the nine CIFAR ResNets on 4 images; `training`: steps of KD and of Disagreement
+`models`: the 23 CIFAR-100 architectures on 4 images; `training`: steps of KD and of Disagreement
 Augmentation, resnet32x4 → resnet8x4, batch 8. Moved images are stored as float32 (their
 rounding, 1.2e-7, is well inside the tolerance of 1e-6). Weights come from `weights.py`.
+`cifar100.npz`: the first 256 training images of CIFAR-100 and their labels.
 """
 
 import functools
@@ -21,3 +22,10 @@ def load(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     description = json.loads((FOLDER / f"{name}.json").read_text())
     with np.load(FOLDER / f"{name}.npz") as arrays:
         return description, dict(arrays)
+
+
+@functools.cache
+def cifar100() -> tuple[np.ndarray, np.ndarray]:
+    """Real images, uint8 `[256, 32, 32, 3]`, and their fine labels `[256]`."""
+    with np.load(FOLDER / "cifar100.npz") as arrays:
+        return arrays["images"], arrays["labels"]
