@@ -65,16 +65,16 @@ def contestant(
 
     def run() -> None:
         nonlocal states
-        for index in range(arguments.steps):
-            states, metrics = programs.train_step(
-                states,
-                teacher,
-                examples,
-                orders,
-                index * arguments.batch_size,
-                hyperparameters,
-                arguments.batch_size,
-            )
+        states, metrics = programs.train_steps(
+            states,
+            teacher,
+            examples,
+            orders,
+            0,
+            arguments.steps,
+            hyperparameters,
+            arguments.batch_size,
+        )
         jax.block_until_ready((states, metrics))
 
     return run

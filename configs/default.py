@@ -108,6 +108,7 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.drop_remainder = True  # of an epoch's last, short batch
     config.eval_batch_size = 500
     config.checkpoint_every = 1  # epochs
+    config.steps_per_call = 0  # steps a program; 0: 1 on CPUs, else the epoch
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 0.05

@@ -1,20 +1,22 @@
 """How several students' steps become programs: a composition.
 
-- `parts`: draw, ascend and learn are programs of one student, and the host looks at the
-  coin that the device has thrown. For CPUs, where XLA sends the convolutions inside a
-  loop or a cond to a slow path (9.1 s against 3.4 s for resnet32x4 → resnet8x4).
+- `parts`: draw, ascend and learn are programs of one student; the host looks at the
+  coin that the device has thrown, and adds up the metrics. For CPUs, where XLA sends
+  the convolutions inside a loop or a cond to a slow path (9.1 s against 3.4 s for
+  resnet32x4 → resnet8x4).
 - `unrolled`: one program with a `lax.cond` for each student, and one pass of the
   teacher over all their moved images.
 - `vmapped`: one program of one batched step. Its conds are selects, so that every
   ascent is paid for, and its convolutions are grouped.
 
-Their results are the same. A composition is given a problem and a `Pmap`, and gives
-`step.train_step` for arguments that are on the devices.
+Their results are the same. A composition is given a problem and a `Pmap`, and gives a
+`TrainSteps` for arguments that are on the devices: several steps on consecutive
+batches. The last two make them one `lax.fori_loop`, whose length is an argument too.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -30,20 +32,24 @@ Pmap = Callable[..., Callable[..., Any]]
 """(function, in_axes, static_last, …) to the function on every device."""
 
 States = tuple[TrainState, ...]
+
 TrainStep = Callable[..., tuple[States, tuple[Metrics, ...]]]
+"""`step.train_step` of some problem."""
+
+TrainSteps = Callable[..., tuple[States, tuple[Metrics, ...]]]
+"""(states, teacher, examples, orders, first position, number of steps, hyperparameters,
+batch_size) to the states after those steps, and the sums of their metrics."""
+
+Evaluate = Callable[..., tuple[Metrics, ...]]
+"""(networks, examples, batch_size) to the sums of each network's metrics."""
 
 
-def unrolled(problem: Problem, pmap: Pmap) -> TrainStep:
+def unrolled(problem: Problem, pmap: Pmap) -> TrainSteps:
     """One program, with the students one after the other."""
-    return pmap(
-        functools.partial(step.train_step, problem),
-        (0, 0, 0, 0, None, 0),
-        static_last=True,
-        donate_argnums=0,
-    )
+    return _in_a_loop(functools.partial(step.train_step, problem), pmap)
 
 
-def vmapped(problem: Problem, pmap: Pmap) -> TrainStep:
+def vmapped(problem: Problem, pmap: Pmap) -> TrainSteps:
     """One program, with the students as one more axis of everything."""
 
     def train_step(
@@ -63,7 +69,37 @@ def vmapped(problem: Problem, pmap: Pmap) -> TrainStep:
         stacked, metrics = jax.vmap(one)(stacked, jnp.stack(orders))
         return _unstack(stacked, len(states)), _unstack(metrics, len(states))
 
-    return pmap(train_step, (0, 0, 0, 0, None, 0), static_last=True, donate_argnums=0)
+    return _in_a_loop(train_step, pmap)
+
+
+def _in_a_loop(train_step: TrainStep, pmap: Pmap) -> TrainSteps:
+    def train_steps(
+        states: States,
+        teacher: Variables | None,
+        examples: Examples,
+        orders: tuple[jax.Array, ...],
+        position: jax.Array,
+        num_steps: jax.Array,
+        hyperparameters: Hyperparameters,
+        batch_size: int,
+    ) -> tuple[States, tuple[Metrics, ...]]:
+        def one(states: States, position: jax.Array) -> Any:
+            return train_step(
+                states, teacher, examples, orders, position, hyperparameters, batch_size
+            )
+
+        def body(index: jax.Array, carry: Any) -> Any:
+            states, sums = carry
+            states, metrics = one(states, position + index * batch_size)
+            return states, jax.tree.map(jnp.add, sums, metrics)
+
+        _, metrics = jax.eval_shape(one, states, position)
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
+        return jax.lax.fori_loop(0, num_steps, body, (states, zeros))
+
+    return pmap(
+        train_steps, (0, 0, 0, 0, None, None, 0), static_last=True, donate_argnums=0
+    )
 
 
 def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
@@ -73,7 +109,7 @@ def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
     )
 
 
-def in_parts(problem: Problem, pmap: Pmap) -> TrainStep:
+def in_parts(problem: Problem, pmap: Pmap) -> TrainSteps:
     """Programs of one student each, picked by the host."""
     draw = pmap(
         functools.partial(step.draw, problem), (0, 0, 0, None, 0), static_last=True
@@ -105,21 +141,28 @@ def in_parts(problem: Problem, pmap: Pmap) -> TrainStep:
                 ascent = ascend(state.params, teacher, ascent, coin, hyperparameters)
         return learn(state, teacher, ascent, labels, coin, hyperparameters)
 
-    def train_step(
+    def train_steps(
         states: States,
         teacher: Variables | None,
         examples: Examples,
         orders: tuple[jax.Array, ...],
-        *numbers: Any,
+        position: np.int32,
+        num_steps: np.int32,
+        hyperparameters: Hyperparameters,
+        batch_size: int,
     ) -> tuple[States, tuple[Metrics, ...]]:
-        learned = [
-            one(state, order, teacher, examples, *numbers)
-            for state, order in zip(states, orders, strict=True)
-        ]
-        states, metrics = zip(*learned, strict=True)
-        return states, metrics
+        batches = []
+        for index in range(num_steps):
+            where = position + np.int32(index * batch_size)
+            learned = [
+                one(state, order, teacher, examples, where, hyperparameters, batch_size)
+                for state, order in zip(states, orders, strict=True)
+            ]
+            states = tuple(state for state, _ in learned)
+            batches.append(tuple(metrics for _, metrics in learned))
+        return states, _sum_on_host(batches)
 
-    return train_step
+    return train_steps
 
 
 def _ascend_once(
@@ -146,10 +189,63 @@ def _teach_and_learn(
     return step.learn(problem, state, taught, ascent, *arguments)
 
 
-COMPOSITIONS: dict[str, Callable[[Problem, Pmap], TrainStep]] = {
-    "parts": in_parts,
-    "unrolled": unrolled,
-    "vmapped": vmapped,
+def _evaluate_in_a_loop(problem: Problem, pmap: Pmap) -> Evaluate:
+    def evaluate(
+        networks: tuple[Variables, ...], examples: Examples, batch_size: int
+    ) -> tuple[Metrics, ...]:
+        def one(position: jax.Array | int) -> tuple[Metrics, ...]:
+            return tuple(
+                step.eval_step(problem, variables, examples, position, batch_size)
+                for variables in networks
+            )
+
+        def body(index: jax.Array, sums: Any) -> Any:
+            return jax.tree.map(jnp.add, sums, one(index * batch_size))
+
+        batches = -(-len(examples.labels) // batch_size)
+        return jax.lax.fori_loop(1, batches, body, one(0))
+
+    return pmap(evaluate, (0, 0), static_last=True)
+
+
+def _evaluate_in_parts(problem: Problem, pmap: Pmap) -> Evaluate:
+    eval_step = pmap(
+        functools.partial(step.eval_step, problem), (0, 0, None), static_last=True
+    )
+
+    def evaluate(
+        networks: tuple[Variables, ...], examples: Examples, batch_size: int
+    ) -> tuple[Metrics, ...]:
+        batches = [
+            tuple(
+                eval_step(variables, examples, np.int32(position), batch_size)
+                for variables in networks
+            )
+            for position in range(0, examples.labels.shape[1], batch_size)
+        ]
+        return _sum_on_host(batches)
+
+    return evaluate
+
+
+def _sum_on_host(batches: list[tuple[Metrics, ...]]) -> tuple[Metrics, ...]:
+    """Numpy arrays, which wait for the device: a CPU has nothing else to do."""
+    return jax.tree.map(
+        lambda *leaves: np.sum(leaves, axis=0), *jax.device_get(batches)
+    )
+
+
+class Composition(NamedTuple):
+    """The two makers of programs, each given a problem and a `Pmap`."""
+
+    train_steps: Callable[[Problem, Pmap], TrainSteps]
+    evaluate: Callable[[Problem, Pmap], Evaluate]
+
+
+COMPOSITIONS = {
+    "parts": Composition(in_parts, _evaluate_in_parts),
+    "unrolled": Composition(unrolled, _evaluate_in_a_loop),
+    "vmapped": Composition(vmapped, _evaluate_in_a_loop),
 }
 
 DEFAULTS = {"cpu": "parts"}

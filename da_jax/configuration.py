@@ -22,6 +22,7 @@ FIELDS_OF_THE_MACHINE = (
     "eval_batch_size",
     "checkpoint_every",
     "parallel",
+    "steps_per_call",
 )
 """Fields that a run may change when it is resumed: they don't touch its results."""
 
@@ -42,6 +43,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "num_epochs": (lambda value: value >= 1, "at least 1"),
     "batch_size": (lambda value: value >= 2, "at least 2"),
     "eval_batch_size": (lambda value: value >= 1, "at least 1"),
+    "steps_per_call": (lambda value: value >= 0, "at least 0 (0: automatic)"),
     "checkpoint_every": (lambda value: value >= 1, "at least 1"),
     "optimizer.learning_rate": (lambda value: 0 < value < float("inf"), "positive"),
     "optimizer.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),

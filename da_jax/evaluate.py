@@ -69,11 +69,12 @@ def evaluate(
         axis_name=parallel.AXIS_NAME,
     )
     programs = parallel.Programs(problem)
-    (metrics,) = programs.evaluate(
+    sums = programs.evaluate(
         [programs.replicate(loaded.variables)],
         programs.replicate(data.test),
         BATCH_SIZE * programs.num_devices,
     )
+    (metrics,) = programs.mean_metrics(sums)
     return {
         "top1": 100 * metrics["top1"],
         "top5": 100 * metrics["top5"],

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from da_jax import state, step
+from da_jax import state
 from da_jax.composition import COMPOSITIONS, DEFAULTS, States
 from da_jax.datasets import Examples
 from da_jax.errors import UserError
@@ -40,6 +40,10 @@ class Programs:
     What lives on the devices has a leading axis of one entry a device, those of this
     process. `replicate` and `replicate_students` bring it there; `students` and
     `mean_metrics` bring it back, an entry a student, in the order of the seeds.
+
+    Attributes:
+      num_devices: of all processes.
+      runs_ahead: whether the host has time for other things while a program runs.
     """
 
     def __init__(
@@ -79,10 +83,10 @@ class Programs:
         self._problem = problem
         if composition is None:
             composition = DEFAULTS.get(devices[0].platform, "unrolled")
-        self._train_step = COMPOSITIONS[composition](problem, self._pmap)
-        self._eval_step = self._pmap(
-            functools.partial(step.eval_step, problem), (0, 0, None), static_last=True
-        )
+        self.runs_ahead = composition != "parts"
+        make = COMPOSITIONS[composition]
+        self._train_steps = make.train_steps(problem, self._pmap)
+        self._evaluate = make.evaluate(problem, self._pmap)
         self._epoch_order = self._pmap(state.epoch_order, (0, None), static_last=True)
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
@@ -145,55 +149,49 @@ class Programs:
             self._epoch_order(state, np.int32(epoch), num_examples) for state in states
         )
 
-    def train_step(
+    def train_steps(
         self,
         states: States,
         teacher: Variables | None,
         examples: Examples,
         orders: tuple[jax.Array, ...],
         position: int,
+        num_steps: int,
         hyperparameters: Hyperparameters,
         batch_size: int,
     ) -> tuple[States, tuple[Metrics, ...]]:
-        """See `step.train_step`. The old `states` must not be used again."""
-        return self._train_step(
+        """Several steps on consecutive batches, from `position` on in the orders.
+
+        Arguments as of `step.train_step`. The old `states` must not be used again.
+
+        Returns:
+          The states after, and each student's metrics, summed over the steps.
+        """
+        return self._train_steps(
             states,
             teacher,
             examples,
             orders,
             np.int32(position),
+            np.int32(num_steps),
             hyperparameters,
             batch_size,
         )
 
     def evaluate(
         self, networks: Sequence[Variables], examples: Examples, batch_size: int
-    ) -> list[dict[str, float]]:
-        """The means of `step.eval_step`'s metrics over all `examples`, of each student.
+    ) -> tuple[Metrics, ...]:
+        """The sums of `step.eval_step`'s metrics over all `examples`, of each student.
 
         Args:
           networks: the students' variables, on the devices.
           examples: on the devices.
           batch_size: of all devices together.
         """
-        num_examples = examples.labels.shape[1]
-        batches = [
-            tuple(
-                self._eval_step(variables, examples, np.int32(position), batch_size)
-                for variables in networks
-            )
-            for position in range(0, num_examples, batch_size)
-        ]
-        return self.mean_metrics(batches)
+        return self._evaluate(tuple(networks), examples, batch_size)
 
-    def mean_metrics(
-        self, batches: Sequence[tuple[Metrics, ...]]
-    ) -> list[dict[str, float]]:
-        """Each student's means over all the batches; NaN where nothing counted."""
-        sums = jax.tree.map(
-            lambda *leaves: np.sum(leaves, axis=0, dtype=np.float64),
-            *jax.device_get(list(batches)),
-        )
+    def mean_metrics(self, sums: tuple[Metrics, ...]) -> list[dict[str, float]]:
+        """Each student's means, on the host; NaN where nothing counted."""
         return [
             {
                 name: float(metric.total / metric.count) if metric.count else np.nan

@@ -284,7 +284,7 @@ def eval_step(
     problem: Problem,
     variables: Variables,
     examples: Examples,
-    position: jax.Array,
+    position: jax.typing.ArrayLike,
     batch_size: int,
 ) -> Metrics:
     """The student's metrics on `batch_size` examples from `position` on.
@@ -292,7 +292,7 @@ def eval_step(
     What lies beyond the end of the examples doesn't count, so that every example counts
     once whatever the batch size and the number of devices.
     """
-    indices = _share(problem, position + jnp.arange(batch_size))
+    indices = _share(problem, jnp.arange(batch_size) + position)
     counts = indices < len(examples.labels)
     indices = jnp.minimum(indices, len(examples.labels) - 1)
     labels = jnp.asarray(examples.labels)[indices]

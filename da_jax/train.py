@@ -9,66 +9,31 @@ and reads it.
 
 import dataclasses
 import json
+import math
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from da_jax import checkpointing, locations, optim, parallel
 from da_jax.checkpointing import Model, RunCheckpoint, RunCheckpoints
 from da_jax.composition import States
-from da_jax.configuration import (
-    check_config,
-    create_hyperparameters,
-    create_problem,
-    differing_fields,
-)
-from da_jax.datasets import Dataset, Examples, load_dataset
-from da_jax.errors import UserError
+from da_jax.configuration import check_config
 from da_jax.metrics import Record, Writers, create_record
-from da_jax.parallel import Programs
 from da_jax.results import best_record, best_student, create_results
-from da_jax.state import Hyperparameters, Variables
+from da_jax.run import Run, claim, set_up
+from da_jax.state import Variables
+from da_jax.step import Metrics
 
-STEPS_IN_FLIGHT = 4
-"""How far the host may run ahead of the devices."""
+SECONDS_PER_CALL = 5.0
+"""How long a program of many steps may take, unless the config says how many."""
 
-
-@dataclasses.dataclass(frozen=True)
-class Run:
-    """What stays the same from a run's first step to its last.
-
-    Attributes:
-      config: of the run.
-      workdir: its folder.
-      programs: its steps on the devices.
-      num_classes: of its data set.
-      batches: where each batch of an epoch starts, and its size.
-      train: the training set, on the devices.
-      test: the test set, on the devices.
-      teacher: the teacher's variables on the devices, or None.
-      hyperparameters: the run's numbers, on the host.
-      replicated_hyperparameters: the same on the devices.
-    """
-
-    config: ConfigDict
-    workdir: Path
-    programs: Programs
-    num_classes: int
-    batches: list[tuple[int, int]]
-    train: Examples
-    test: Examples
-    teacher: Variables | None
-    hyperparameters: Hyperparameters
-    replicated_hyperparameters: Hyperparameters
-
-    @property
-    def seeds(self) -> list[int]:
-        """Of the students."""
-        return [self.config.seed + index for index in range(self.config.num_seeds)]
+CALLS_IN_FLIGHT = 4
+"""How many programs of training steps the host may be ahead of the devices."""
 
 
 @dataclasses.dataclass
@@ -79,11 +44,13 @@ class Progress:
       states: the students, on the devices.
       best: the variables of each student at its best so far, on the host.
       history: a record for each finished epoch.
+      last_finish: when the last of them was finished, in seconds.
     """
 
     states: States
     best: list[Variables]
     history: list[Record]
+    last_finish: float = 0.0
 
 
 def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
@@ -105,7 +72,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     run = set_up(config, workdir)
     checkpoints = None
     if parallel.is_first_process():
-        _claim(run)
+        claim(run)
         checkpoints = RunCheckpoints(workdir)
     try:
         progress = _restore(run, checkpoints)
@@ -117,82 +84,6 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     if parallel.is_first_process():
         _finish(run, progress, results)
     return results
-
-
-def set_up(config: ConfigDict, workdir: Path) -> Run:
-    """Loads the data and the teacher, and puts them on the devices."""
-    dataset = load_dataset(config.dataset, locations.data_dir(config.data_dir))
-    batches = epoch_batches(
-        len(dataset.train.labels), config.batch_size, config.drop_remainder
-    )
-    programs = Programs(
-        create_problem(config, dataset), config.num_seeds, config.parallel
-    )
-    for _, batch_size in set(batches):
-        programs.check_batch_size("config.batch_size", batch_size)
-    programs.check_batch_size("config.eval_batch_size", config.eval_batch_size)
-    teacher = _load_teacher(config, dataset) if config.teacher.model else None
-    hyperparameters = create_hyperparameters(config, steps_per_epoch=len(batches))
-    return Run(
-        config=config,
-        workdir=workdir,
-        programs=programs,
-        num_classes=dataset.num_classes,
-        batches=batches,
-        train=programs.replicate(dataset.train),
-        test=programs.replicate(dataset.test),
-        teacher=programs.replicate(teacher),
-        hyperparameters=hyperparameters,
-        replicated_hyperparameters=programs.replicate(hyperparameters),
-    )
-
-
-def epoch_batches(
-    num_examples: int, batch_size: int, drop_remainder: bool
-) -> list[tuple[int, int]]:
-    """Where each batch of an epoch starts in its order, and its size.
-
-    Raises:
-      UserError: there are fewer examples than a batch holds.
-    """
-    if batch_size > num_examples:
-        raise UserError(
-            f"config.batch_size is {batch_size}, but the training set has only"
-            f" {num_examples} examples"
-        )
-    whole, remainder = divmod(num_examples, batch_size)
-    batches = [(index * batch_size, batch_size) for index in range(whole)]
-    if remainder and not drop_remainder:
-        batches.append((whole * batch_size, remainder))
-    return batches
-
-
-def _load_teacher(config: ConfigDict, dataset: Dataset) -> Variables:
-    directory = Path(config.teacher.checkpoint)
-    teacher = checkpointing.load_model(directory)
-    expected = (config.teacher.model, dataset.num_classes)
-    if (teacher.name, teacher.num_classes) != expected:
-        raise UserError(
-            f"the teacher in {directory} is a {teacher.name} of {teacher.num_classes}"
-            f" classes, but config.teacher.model is {config.teacher.model} and"
-            f" {config.dataset} has {dataset.num_classes} classes"
-        )
-    return teacher.variables
-
-
-def _claim(run: Run) -> None:
-    """Marks the workdir as this config's, or refuses it as another's."""
-    file = run.workdir / "config.json"
-    config = run.config.to_dict()
-    if file.exists():
-        differing = differing_fields(config, json.loads(file.read_text()))
-        if differing:
-            raise UserError(
-                f"{run.workdir} holds a run of another config: {'; '.join(differing)};"
-                " choose another --workdir"
-            )
-    run.workdir.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(config, indent=1) + "\n")
 
 
 def _restore(run: Run, checkpoints: RunCheckpoints | None) -> Progress:
@@ -218,6 +109,7 @@ def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> 
     num_epochs = run.config.num_epochs
     writers = Writers(run.workdir, progress.history) if checkpoints else None
     epoch_images = sum(size for _, size in run.batches) * len(run.seeds)
+    under_way: list[Epoch] = []
     with tqdm(
         total=num_epochs * epoch_images,
         initial=len(progress.history) * epoch_images,
@@ -227,13 +119,123 @@ def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> 
     ) as bar:
         for epoch in range(len(progress.history), num_epochs):
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
-            record = _run_epoch(run, progress, epoch, bar)
-            if writers is not None:
-                writers.write(record)
-            if is_due(epoch + 1, run.config.checkpoint_every, num_epochs):
-                _save(run, progress, checkpoints)
+            under_way.append(_start_epoch(run, progress, epoch, bar))
+            # While an accelerator is at the next epoch, the host sees to the last one.
+            waiting = run.programs.runs_ahead and epoch + 1 < num_epochs
+            while len(under_way) > waiting:
+                _finish_epoch(run, progress, under_way.pop(0), writers, checkpoints)
     if writers is not None:
         writers.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """An epoch that the devices may still be at.
+
+    Attributes:
+      number: from 0.
+      start: when it was started, in seconds.
+      states: the students after it.
+      train: the sums of its training metrics, of each student.
+      test: of its evaluation's.
+    """
+
+    number: int
+    start: float
+    states: States
+    train: tuple[Metrics, ...]
+    test: tuple[Metrics, ...]
+
+
+def _start_epoch(run: Run, progress: Progress, number: int, bar: tqdm) -> Epoch:
+    """Has the devices train and evaluate for an epoch; `progress.states` move on."""
+    start = time.perf_counter()
+    train = _train_epoch(run, progress, number, bar)
+    networks = [state.variables for state in progress.states]
+    test = run.programs.evaluate(networks, run.test, run.config.eval_batch_size)
+    states = progress.states
+    if run.programs.runs_ahead:  # the next epoch takes the states' memory
+        states = jax.tree.map(jnp.copy, states)
+    return Epoch(number, start, states, train, test)
+
+
+def _train_epoch(
+    run: Run, progress: Progress, number: int, bar: tqdm
+) -> tuple[Metrics, ...]:
+    programs = run.programs
+    num_examples = run.train.labels.shape[1]
+    orders = programs.epoch_orders(progress.states, number, num_examples)
+    sums: list[tuple[Metrics, ...]] = []
+    calls = epoch_calls(run.batches, _steps_per_call(run, progress))
+    for position, num_steps, batch_size in calls:
+        progress.states, metrics = programs.train_steps(
+            progress.states,
+            run.teacher,
+            run.train,
+            orders,
+            position,
+            num_steps,
+            run.replicated_hyperparameters,
+            batch_size,
+        )
+        sums.append(metrics)
+        jax.block_until_ready(sums[-CALLS_IN_FLIGHT:][0])
+        bar.update(num_steps * batch_size * len(run.seeds))
+    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *sums)
+
+
+def _steps_per_call(run: Run, progress: Progress) -> int:
+    """As configured; else 1 on a CPU, and on accelerators the whole epoch.
+
+    A long epoch is several programs' work, so that the progress bar moves. It costs
+    nothing: how many steps a program takes is an argument of it.
+    """
+    if run.config.steps_per_call:
+        return run.config.steps_per_call
+    if not run.programs.runs_ahead:
+        return 1
+    seconds = progress.history[-1]["seconds"] if progress.history else 0.0
+    return math.ceil(len(run.batches) / max(1.0, seconds / SECONDS_PER_CALL))
+
+
+def epoch_calls(
+    batches: list[tuple[int, int]], steps_per_call: int
+) -> list[tuple[int, int, int]]:
+    """The batches in programs of at most `steps_per_call` steps.
+
+    Returns:
+      Where a program's first batch starts, how many follow, and their size.
+    """
+    calls: list[tuple[int, int, int]] = []
+    for position, batch_size in batches:
+        if calls and calls[-1][1] < steps_per_call and calls[-1][2] == batch_size:
+            first, num_steps, _ = calls.pop()
+            calls.append((first, num_steps + 1, batch_size))
+        else:
+            calls.append((position, 1, batch_size))
+    return calls
+
+
+def _finish_epoch(
+    run: Run,
+    progress: Progress,
+    epoch: Epoch,
+    writers: Writers | None,
+    checkpoints: RunCheckpoints | None,
+) -> None:
+    """Waits for an epoch's metrics, and keeps what is to be kept of it."""
+    train = run.programs.mean_metrics(epoch.train)
+    test = run.programs.mean_metrics(epoch.test)
+    now = time.perf_counter()
+    seconds = now - max(epoch.start, progress.last_finish)
+    progress.last_finish = now
+    record = _record(run, epoch.number, seconds, train, test)
+    progress.history.append(record)
+    _keep_best(run, progress, epoch)
+    if writers is not None:
+        writers.write(record)
+    if is_due(epoch.number + 1, run.config.checkpoint_every, run.config.num_epochs):
+        _save(run, progress, epoch, checkpoints)
 
 
 def is_due(epoch: int, every: int, num_epochs: int) -> bool:
@@ -241,66 +243,22 @@ def is_due(epoch: int, every: int, num_epochs: int) -> bool:
     return epoch % every == 0 or epoch == num_epochs
 
 
-def _run_epoch(run: Run, progress: Progress, epoch: int, bar: tqdm) -> Record:
-    """One epoch and its evaluation; `progress` moves on by it."""
-    start = time.perf_counter()
-    train_metrics = _train_epoch(run, progress, epoch, bar)
-    train_seconds = time.perf_counter() - start
-    test_metrics = run.programs.evaluate(
-        [state.variables for state in progress.states],
-        run.test,
-        run.config.eval_batch_size,
-    )
-    times = {
-        "train_seconds": train_seconds,
-        "seconds": time.perf_counter() - start,
-    }
-    record = _record(run, epoch, times, train_metrics, test_metrics)
-    progress.history.append(record)
-    _keep_best(run, progress)
-    return record
-
-
-def _keep_best(run: Run, progress: Progress) -> None:
-    epoch = progress.history[-1]["epoch"]
+def _keep_best(run: Run, progress: Progress, epoch: Epoch) -> None:
     improved = [
         index
         for index in range(len(run.seeds))
-        if best_record(progress.history, index)["epoch"] == epoch
+        if best_record(progress.history, index)["epoch"] == epoch.number + 1
     ]
     if improved:
-        students = run.programs.students([s.variables for s in progress.states])
+        students = run.programs.students([state.variables for state in epoch.states])
         for index in improved:
             progress.best[index] = students[index]
-
-
-def _train_epoch(
-    run: Run, progress: Progress, epoch: int, bar: tqdm
-) -> list[dict[str, float]]:
-    programs = run.programs
-    num_examples = run.train.labels.shape[1]
-    orders = programs.epoch_orders(progress.states, epoch, num_examples)
-    metrics: list[Any] = []
-    for position, batch_size in run.batches:
-        progress.states, batch_metrics = programs.train_step(
-            progress.states,
-            run.teacher,
-            run.train,
-            orders,
-            position,
-            run.replicated_hyperparameters,
-            batch_size,
-        )
-        metrics.append(batch_metrics)
-        jax.block_until_ready(metrics[-STEPS_IN_FLIGHT:][0])
-        bar.update(batch_size * len(run.seeds))
-    return programs.mean_metrics(metrics)
 
 
 def _record(
     run: Run,
     epoch: int,
-    times: dict[str, float],
+    seconds: float,
     train: list[dict[str, float]],
     test: list[dict[str, float]],
 ) -> Record:
@@ -313,7 +271,7 @@ def _record(
         "epoch": epoch + 1,
         "step": first_step + len(run.batches),
         "learning_rate": float(learning_rate),
-        **times,
+        "seconds": seconds,
     }
     metrics = [
         {f"train_{name}": value for name, value in of_train.items()}
@@ -323,8 +281,10 @@ def _record(
     return create_record(progress, run.seeds, metrics)
 
 
-def _save(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> None:
-    students = run.programs.students(progress.states)
+def _save(
+    run: Run, progress: Progress, epoch: Epoch, checkpoints: RunCheckpoints | None
+) -> None:
+    students = run.programs.students(epoch.states)
     if checkpoints is not None:
         checkpoints.save(
             RunCheckpoint(

@@ -73,8 +73,8 @@ def train(
     composition=None,
     statistics_axis=AXIS_NAME,
 ):
-    """The students after `steps`; their metrics in the first step, over all and in the
-    evaluation."""
+    """The students after `steps`, a program for the first and one for the others; their
+    metrics in the two programs and in the evaluation."""
     dataset = load(name)
     if split == "seeds":
         statistics_axis = None
@@ -94,24 +94,25 @@ def train(
     hyperparameters = made.replicate(numbers(PLAIN_KD, probability=0.7374))
     states = made.create_train_states(seed)
     orders = made.epoch_orders(states, 0, len(dataset.train.labels))
-    batches = []
-    for position in range(0, steps * BATCH_SIZE, BATCH_SIZE):
-        states, metrics = made.train_step(
+    sums = []
+    for first, last in ((0, 1), (1, steps))[:steps]:
+        states, metrics = made.train_steps(
             states,
             teacher,
             examples,
             orders,
-            position % (len(dataset.train.labels) - BATCH_SIZE),
+            first * BATCH_SIZE,
+            last - first,
             hyperparameters,
             BATCH_SIZE,
         )
-        batches.append(metrics)
+        sums.append(metrics)
     test = made.replicate(dataset.test)
     evaluated = made.evaluate([state.variables for state in states], test, 24)
     measured = (
-        made.mean_metrics(batches[:1]),
-        made.mean_metrics(batches),
-        evaluated,
+        made.mean_metrics(sums[0]),
+        made.mean_metrics(sums[-1]),
+        made.mean_metrics(evaluated),
     )
     return made.students(states), list(zip(*measured, strict=True))
 

@@ -1,0 +1,132 @@
+"""A run before its first step: its data, teacher, programs and folder."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from da_jax import checkpointing, locations
+from da_jax.configuration import (
+    create_hyperparameters,
+    create_problem,
+    differing_fields,
+)
+from da_jax.datasets import Dataset, Examples, load_dataset
+from da_jax.errors import UserError
+from da_jax.parallel import Programs
+from da_jax.state import Hyperparameters, Variables
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same from a run's first step to its last.
+
+    Attributes:
+      config: of the run.
+      workdir: its folder.
+      programs: its steps on the devices.
+      num_classes: of its data set.
+      batches: where each batch of an epoch starts, and its size.
+      train: the training set, on the devices.
+      test: the test set, on the devices.
+      teacher: the teacher's variables on the devices, or None.
+      hyperparameters: the run's numbers, on the host.
+      replicated_hyperparameters: the same on the devices.
+    """
+
+    config: ConfigDict
+    workdir: Path
+    programs: Programs
+    num_classes: int
+    batches: list[tuple[int, int]]
+    train: Examples
+    test: Examples
+    teacher: Variables | None
+    hyperparameters: Hyperparameters
+    replicated_hyperparameters: Hyperparameters
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the students."""
+        return [self.config.seed + index for index in range(self.config.num_seeds)]
+
+
+def set_up(config: ConfigDict, workdir: Path) -> Run:
+    """Loads the data and the teacher, and puts them on the devices."""
+    dataset = load_dataset(config.dataset, locations.data_dir(config.data_dir))
+    batches = epoch_batches(
+        len(dataset.train.labels), config.batch_size, config.drop_remainder
+    )
+    programs = Programs(
+        create_problem(config, dataset), config.num_seeds, config.parallel
+    )
+    for _, batch_size in set(batches):
+        programs.check_batch_size("config.batch_size", batch_size)
+    programs.check_batch_size("config.eval_batch_size", config.eval_batch_size)
+    teacher = _load_teacher(config, dataset) if config.teacher.model else None
+    hyperparameters = create_hyperparameters(config, steps_per_epoch=len(batches))
+    return Run(
+        config=config,
+        workdir=workdir,
+        programs=programs,
+        num_classes=dataset.num_classes,
+        batches=batches,
+        train=programs.replicate(dataset.train),
+        test=programs.replicate(dataset.test),
+        teacher=programs.replicate(teacher),
+        hyperparameters=hyperparameters,
+        replicated_hyperparameters=programs.replicate(hyperparameters),
+    )
+
+
+def epoch_batches(
+    num_examples: int, batch_size: int, drop_remainder: bool
+) -> list[tuple[int, int]]:
+    """Where each batch of an epoch starts in its order, and its size.
+
+    Raises:
+      UserError: there are fewer examples than a batch holds.
+    """
+    if batch_size > num_examples:
+        raise UserError(
+            f"config.batch_size is {batch_size}, but the training set has only"
+            f" {num_examples} examples"
+        )
+    whole, remainder = divmod(num_examples, batch_size)
+    batches = [(index * batch_size, batch_size) for index in range(whole)]
+    if remainder and not drop_remainder:
+        batches.append((whole * batch_size, remainder))
+    return batches
+
+
+def _load_teacher(config: ConfigDict, dataset: Dataset) -> Variables:
+    directory = Path(config.teacher.checkpoint)
+    teacher = checkpointing.load_model(directory)
+    expected = (config.teacher.model, dataset.num_classes)
+    if (teacher.name, teacher.num_classes) != expected:
+        raise UserError(
+            f"the teacher in {directory} is a {teacher.name} of {teacher.num_classes}"
+            f" classes, but config.teacher.model is {config.teacher.model} and"
+            f" {config.dataset} has {dataset.num_classes} classes"
+        )
+    return teacher.variables
+
+
+def claim(run: Run) -> None:
+    """Marks the workdir as this config's.
+
+    Raises:
+      UserError: it holds a run of another config; with the fields that differ.
+    """
+    file = run.workdir / "config.json"
+    config = run.config.to_dict()
+    if file.exists():
+        differing = differing_fields(config, json.loads(file.read_text()))
+        if differing:
+            raise UserError(
+                f"{run.workdir} holds a run of another config: {'; '.join(differing)};"
+                " choose another --workdir"
+            )
+    run.workdir.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(config, indent=1) + "\n")
