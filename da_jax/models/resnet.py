@@ -14,9 +14,9 @@ from typing import Any
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from da_jax.models.layers import BatchNorm, Dtype, Linear, conv, global_average
+from da_jax.models.layers import global_average
+from da_jax.models.network import Network, Part, Stages
 
 NARROW = (16, 16, 32, 64)
 """Filters of the stem and of the stages."""
@@ -28,115 +28,81 @@ IMAGENET = (64, 64, 128, 256, 512)
 BOTTLENECK_EXPANSION = 4
 
 
-class BasicBlock(nn.Module):
-    """Two 3×3 convolutions and a shortcut; returns the output after and before ReLU."""
+class Block(Part):
+    """A branch of convolutions and a shortcut; outputs after and before ReLU."""
 
     filters: int
     strides: int
-    dtype: Dtype
-    axis_name: str | None
+
+    def branch(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """`[B, H, W, C]` to `[B, H / strides, W / strides, width]`."""
+        raise NotImplementedError
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, filters]`, twice."""
-        dtype, axis_name = self.dtype, self.axis_name
-        x = conv(self.filters, 3, self.strides, dtype=dtype, name="conv1")(inputs)
-        x = nn.relu(BatchNorm(dtype, axis_name, name="bn1")(x, train))
-        x = conv(self.filters, 3, dtype=dtype, name="conv2")(x)
-        x = BatchNorm(dtype, axis_name, name="bn2")(x, train)
-        preact = x + _shortcut(inputs, x, self.strides, dtype, axis_name, train)
+        """`[B, H, W, C]` to `[B, H / strides, W / strides, width]`, twice."""
+        x = self.branch(inputs, train)
+        width = x.shape[-1]
+        if self.strides != 1 or inputs.shape[-1] != width:
+            inputs = self.conv(width, 1, self.strides, name="downsample_conv")(inputs)
+            inputs = self.norm("downsample_bn")(inputs, train)
+        preact = x + inputs
         return nn.relu(preact), preact
 
 
-class Bottleneck(nn.Module):
-    """Convolutions of 1×1, 3×3 and 1×1 and a shortcut; four times `filters` wide."""
+class BasicBlock(Block):
+    """Two 3×3 convolutions; `filters` wide."""
 
-    filters: int
-    strides: int
-    dtype: Dtype
-    axis_name: str | None
-
-    @nn.compact
-    def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, 4 × filters]`, twice."""
-        dtype, axis_name = self.dtype, self.axis_name
-        x = conv(self.filters, 1, dtype=dtype, name="conv1")(inputs)
-        x = nn.relu(BatchNorm(dtype, axis_name, name="bn1")(x, train))
-        x = conv(self.filters, 3, self.strides, dtype=dtype, name="conv2")(x)
-        x = nn.relu(BatchNorm(dtype, axis_name, name="bn2")(x, train))
-        width = BOTTLENECK_EXPANSION * self.filters
-        x = conv(width, 1, dtype=dtype, name="conv3")(x)
-        x = BatchNorm(dtype, axis_name, name="bn3")(x, train)
-        preact = x + _shortcut(inputs, x, self.strides, dtype, axis_name, train)
-        return nn.relu(preact), preact
+    def branch(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """See `Block`."""
+        x = self.conv(self.filters, 3, self.strides, name="conv1")(inputs)
+        x = nn.relu(self.norm("bn1")(x, train))
+        x = self.conv(self.filters, 3, name="conv2")(x)
+        return self.norm("bn2")(x, train)
 
 
-def _shortcut(
-    inputs: jax.Array,
-    outputs: jax.Array,
-    strides: int,
-    dtype: Dtype,
-    axis_name: str | None,
-    train: bool,
-) -> jax.Array:
-    """`inputs` as they are, or brought to the shape of a block's `outputs`."""
-    width = outputs.shape[-1]
-    if strides == 1 and inputs.shape[-1] == width:
-        return inputs
-    inputs = conv(width, 1, strides, dtype=dtype, name="downsample_conv")(inputs)
-    return BatchNorm(dtype, axis_name, name="downsample_bn")(inputs, train)
+class Bottleneck(Block):
+    """Convolutions of 1×1, 3×3 and 1×1; four times `filters` wide."""
+
+    def branch(self, inputs: jax.Array, train: bool) -> jax.Array:
+        """See `Block`."""
+        x = self.conv(self.filters, 1, name="conv1")(inputs)
+        x = nn.relu(self.norm("bn1")(x, train))
+        x = self.conv(self.filters, 3, self.strides, name="conv2")(x)
+        x = nn.relu(self.norm("bn2")(x, train))
+        x = self.conv(BOTTLENECK_EXPANSION * self.filters, 1, name="conv3")(x)
+        return self.norm("bn3")(x, train)
 
 
-class ResNet(nn.Module):
+class ResNet(Network):
     """A ResNet.
 
     Attributes:
       blocks: how many in each stage.
       filters: of the stem and of the stages.
       block: `BasicBlock` or `Bottleneck`.
-      num_classes: width of the logits.
-      dtype: of the activations; parameters are float32, or float64 with it.
-      axis_name: the pmapped axis the batch is split over, or None.
     """
 
     blocks: tuple[int, ...]
     filters: tuple[int, ...] = NARROW
-    block: type[BasicBlock] | type[Bottleneck] = BasicBlock
-    num_classes: int = 100
-    dtype: Dtype = jnp.float32
-    axis_name: str | None = None
+    block: type[Block] = BasicBlock
 
-    @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """Logits `[B, K]` and features of normalised images `[B, 32, 32, 3]`.
-
-        Returns:
-          The logits, and `feats` and `preact_feats` (the stem and the stages,
-          `[B, H, W, C]`, after and before the last ReLU) and `pooled_feat` `[B, C]`.
-        """
-        dtype, axis_name = self.dtype, self.axis_name
-        x = conv(self.filters[0], 3, dtype=dtype, name="conv1")(images.astype(dtype))
-        x = nn.relu(BatchNorm(dtype, axis_name, name="bn1")(x, train))
+    def stages(self, images: jax.Array, train: bool) -> Stages:
+        """The stem and three or four stages."""
+        x = self.conv(self.filters[0], 3, name="conv1")(images)
+        x = nn.relu(self.norm("bn1")(x, train))
         feats, preact_feats = [x], [x]
-        stages = zip(self.blocks, self.filters[1:], strict=True)
-        for stage, (blocks, filters) in enumerate(stages, start=1):
+        for stage, (blocks, filters) in enumerate(
+            zip(self.blocks, self.filters[1:], strict=True), start=1
+        ):
             for index in range(blocks):
                 strides = 2 if stage > 1 and index == 0 else 1
                 name = f"layer{stage}_{index}"
-                block = self.block(filters, strides, dtype, axis_name, name=name)
+                block = self.block(filters, strides, **self.inherited, name=name)
                 x, preact = block(x, train)
             feats.append(x)
             preact_feats.append(preact)
-        pooled_feat = global_average(x)
-        logits = Linear(self.num_classes, dtype, name="fc")(pooled_feat)
-        features = {
-            "feats": feats,
-            "preact_feats": preact_feats,
-            "pooled_feat": pooled_feat,
-        }
-        return logits, features
+        return Stages(feats, preact_feats, global_average(x))
 
 
 def cifar_resnet(

@@ -5,53 +5,44 @@ References:
   mdistiller, mdistiller/models/cifar/ShuffleNetv1.py.
 """
 
-import functools
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from da_jax.models.layers import (
     TORCH_UNIFORM,
-    BatchNorm,
-    Dtype,
-    Linear,
+    Initializer,
     channel_shuffle,
-    conv,
     global_average,
 )
+from da_jax.models.network import Network, Part, Stages
 
 STEM_FILTERS = 24
-FILTERS = (240, 480, 960)
-BLOCKS = (4, 8, 4)
+STAGES = ((240, 4), (480, 8), (960, 4))
+"""(filters, units) of each stage."""
 GROUPS = 3
 
 
-class ShuffleUnit(nn.Module):
+class ShuffleUnit(Part):
     """1×1 in groups, shuffle, 3×3 depthwise, 1×1 in groups; added to the input, or at
-    stride 2 put beside its average. Returns the output after and before ReLU."""
+    stride 2 put beside its average. Outputs after and before ReLU."""
 
     filters: int
     strides: int
-    groups: int
-    dtype: Dtype
-    axis_name: str | None
+    first_groups: int
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """`[B, H, W, C]` to `[B, H / strides, W / strides, filters]`, twice."""
-        layer = functools.partial(conv, kernel_init=TORCH_UNIFORM, dtype=self.dtype)
-        norm = functools.partial(BatchNorm, self.dtype, self.axis_name)
         filters = self.filters - (inputs.shape[-1] if self.strides == 2 else 0)
         narrow = filters // 4
-        x = layer(narrow, 1, groups=self.groups, name="conv1")(inputs)
-        x = nn.relu(norm(name="bn1")(x, train))
-        x = channel_shuffle(x, self.groups)
-        x = layer(narrow, 3, self.strides, groups=narrow, name="conv2")(x)
-        x = nn.relu(norm(name="bn2")(x, train))
-        x = layer(filters, 1, groups=GROUPS, name="conv3")(x)
-        x = norm(name="bn3")(x, train)
+        x = self.conv(narrow, 1, groups=self.first_groups, name="conv1")(inputs)
+        x = nn.relu(self.norm("bn1")(x, train))
+        x = channel_shuffle(x, self.first_groups)
+        x = self.conv(narrow, 3, self.strides, groups=narrow, name="conv2")(x)
+        x = nn.relu(self.norm("bn2")(x, train))
+        x = self.conv(filters, 1, groups=GROUPS, name="conv3")(x)
+        x = self.norm("bn3")(x, train)
         if self.strides == 2:
             averages = nn.avg_pool(inputs, (3, 3), (2, 2), ((1, 1), (1, 1)))
             preact = jnp.concatenate([x, averages], axis=-1)
@@ -60,54 +51,27 @@ class ShuffleUnit(nn.Module):
         return nn.relu(preact), preact
 
 
-class ShuffleNetV1(nn.Module):
-    """A ShuffleNet: three stages, at 16, 8 and 4 pixels.
+class ShuffleNetV1(Network):
+    """A ShuffleNet: three stages, at 16, 8 and 4 pixels."""
 
-    Attributes:
-      num_classes: width of the logits.
-      dtype: of the activations; parameters are float32, or float64 with it.
-      axis_name: the pmapped axis the batch is split over, or None.
-    """
+    kernel_init: Initializer = TORCH_UNIFORM
 
-    num_classes: int = 100
-    dtype: Dtype = jnp.float32
-    axis_name: str | None = None
+    CLASSIFIER = "linear"
 
-    @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """Logits `[B, K]` and features of normalised images `[B, 32, 32, 3]`.
-
-        Returns:
-          The logits, and `feats` and `preact_feats` (the stem and the stages,
-          `[B, H, W, C]`, after and before the last ReLU) and `pooled_feat` `[B, C]`.
-        """
-        dtype, axis_name = self.dtype, self.axis_name
-        x = conv(STEM_FILTERS, 1, kernel_init=TORCH_UNIFORM, dtype=dtype, name="conv1")(
-            images.astype(dtype)
-        )
-        x = nn.relu(BatchNorm(dtype, axis_name, name="bn1")(x, train))
+    def stages(self, images: jax.Array, train: bool) -> Stages:
+        """The stem and three stages."""
+        x = self.conv(STEM_FILTERS, 1, name="conv1")(images)
+        x = nn.relu(self.norm("bn1")(x, train))
         feats, preact_feats = [x], [x]
-        for stage, (filters, blocks) in enumerate(
-            zip(FILTERS, BLOCKS, strict=True), start=1
-        ):
-            for index in range(blocks):
+        for stage, (filters, units) in enumerate(STAGES, start=1):
+            for index in range(units):
                 x, preact = ShuffleUnit(
                     filters,
                     strides=2 if index == 0 else 1,
-                    groups=1 if stage == 1 and index == 0 else GROUPS,
-                    dtype=dtype,
-                    axis_name=axis_name,
+                    first_groups=1 if stage == 1 and index == 0 else GROUPS,
+                    **self.inherited,
                     name=f"layer{stage}_{index}",
                 )(x, train)
             feats.append(x)
             preact_feats.append(preact)
-        pooled_feat = global_average(x)
-        logits = Linear(self.num_classes, dtype, name="linear")(pooled_feat)
-        features = {
-            "feats": feats,
-            "preact_feats": preact_feats,
-            "pooled_feat": pooled_feat,
-        }
-        return logits, features
+        return Stages(feats, preact_feats, global_average(x))

@@ -5,27 +5,25 @@ References:
   mdistiller, mdistiller/models/cifar/wrn.py.
 """
 
-from typing import Any
+from typing import ClassVar
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
-from da_jax.models.layers import BatchNorm, Dtype, Linear, conv, global_average
+from da_jax.models.layers import global_average
+from da_jax.models.network import Network, Part, Stages
 
 TWICE = 0.9**2
 """Momentum of the batch norms that follow a stage. The original's forward calls them a
 second time for `preact_feats`, which moves their running statistics twice a batch."""
 
 
-class PreactivationBlock(nn.Module):
+class PreactivationBlock(Part):
     """Batch norm and ReLU before each of two 3×3 convolutions, and a shortcut."""
 
     filters: int
     strides: int
-    dtype: Dtype
-    axis_name: str | None
-    first_momentum: float = 0.9
+    first_momentum: float
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
@@ -34,49 +32,33 @@ class PreactivationBlock(nn.Module):
         Returns:
           The outputs, and the normalised inputs `[B, H, W, C]`.
         """
-        dtype, axis_name = self.dtype, self.axis_name
-        norm = BatchNorm(dtype, axis_name, self.first_momentum, name="bn1")
-        normalized = norm(inputs, train)
+        normalized = self.norm("bn1", self.first_momentum)(inputs, train)
         active = nn.relu(normalized)
-        x = conv(self.filters, 3, self.strides, dtype=dtype, name="conv1")(active)
-        x = nn.relu(BatchNorm(dtype, axis_name, name="bn2")(x, train))
-        x = conv(self.filters, 3, dtype=dtype, name="conv2")(x)
+        x = self.conv(self.filters, 3, self.strides, name="conv1")(active)
+        x = nn.relu(self.norm("bn2")(x, train))
+        x = self.conv(self.filters, 3, name="conv2")(x)
         if inputs.shape[-1] == self.filters:
             return inputs + x, normalized
-        shortcut = conv(self.filters, 1, self.strides, dtype=dtype, name="shortcut")
-        return shortcut(active) + x, normalized
+        shortcut = self.conv(self.filters, 1, self.strides, name="shortcut")(active)
+        return shortcut + x, normalized
 
 
-class WideResNet(nn.Module):
+class WideResNet(Network):
     """A Wide ResNet: three stages, at 32, 16 and 8 pixels.
 
     Attributes:
       depth: 6n + 4, with n blocks in each stage.
       width: of the stages, in 16, 32 and 64 filters.
-      num_classes: width of the logits.
-      dtype: of the activations; parameters are float32, or float64 with it.
-      axis_name: the pmapped axis the batch is split over, or None.
     """
 
     depth: int
     width: int
-    num_classes: int = 100
-    dtype: Dtype = jnp.float32
-    axis_name: str | None = None
 
-    @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool = False
-    ) -> tuple[jax.Array, dict[str, Any]]:
-        """Logits `[B, K]` and features of normalised images `[B, 32, 32, 3]`.
+    CLASSIFIER_INIT: ClassVar = {"bias_init": nn.initializers.zeros}
 
-        Returns:
-          The logits, and `feats` (the stem and the stages, `[B, H, W, C]`),
-          `preact_feats` (the stem, and the stages through the batch norm that follows
-          them) and `pooled_feat` `[B, C]`.
-        """
-        dtype, axis_name = self.dtype, self.axis_name
-        x = conv(16, 3, dtype=dtype, name="conv1")(images.astype(dtype))
+    def stages(self, images: jax.Array, train: bool) -> Stages:
+        """The stem and three stages; `preact_feats` is the batch norm that follows."""
+        x = self.conv(16, 3, name="conv1")(images)
         feats, preact_feats = [x], [x]
         for stage in (1, 2, 3):
             for index in range((self.depth - 4) // 6):
@@ -84,23 +66,13 @@ class WideResNet(nn.Module):
                 x, normalized = PreactivationBlock(
                     filters=16 * 2 ** (stage - 1) * self.width,
                     strides=2 if follows_stage else 1,
-                    dtype=dtype,
-                    axis_name=axis_name,
                     first_momentum=TWICE if follows_stage else 0.9,
+                    **self.inherited,
                     name=f"block{stage}_{index}",
                 )(x, train)
                 if follows_stage:
                     preact_feats.append(normalized)
             feats.append(x)
-        normalized = BatchNorm(dtype, axis_name, TWICE, name="bn1")(x, train)
+        normalized = self.norm("bn1", TWICE)(x, train)
         preact_feats.append(normalized)
-        pooled_feat = global_average(nn.relu(normalized))
-        logits = Linear(
-            self.num_classes, dtype, bias_init=nn.initializers.zeros, name="fc"
-        )(pooled_feat)
-        features = {
-            "feats": feats,
-            "preact_feats": preact_feats,
-            "pooled_feat": pooled_feat,
-        }
-        return logits, features
+        return Stages(feats, preact_feats, global_average(nn.relu(normalized)))

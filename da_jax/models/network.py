@@ -1,0 +1,101 @@
+"""What every architecture has in common: its interface, precision and layers."""
+
+from typing import Any, ClassVar, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from da_jax.models.layers import (
+    KAIMING_NORMAL,
+    BatchNorm,
+    Dtype,
+    Initializer,
+    Linear,
+    conv,
+)
+
+
+class Part(nn.Module, kw_only=True):
+    """A network or a block of one.
+
+    Attributes:
+      dtype: of the activations; parameters are float32, or float64 with it.
+      axis_name: the pmapped axis the batch is split over, or None.
+      kernel_init: of the convolutions.
+    """
+
+    dtype: Dtype = jnp.float32
+    axis_name: str | None = None
+    kernel_init: Initializer = KAIMING_NORMAL
+
+    @property
+    def inherited(self) -> dict[str, Any]:
+        """The attributes that a block has from its network."""
+        names = ("dtype", "axis_name", "kernel_init")
+        return {name: getattr(self, name) for name in names}
+
+    def conv(
+        self, features: int, kernel_size: int, strides: int = 1, **options: Any
+    ) -> nn.Conv:
+        """`layers.conv` of this part's precision and initialisation."""
+        return conv(
+            features,
+            kernel_size,
+            strides,
+            kernel_init=self.kernel_init,
+            dtype=self.dtype,
+            **options,
+        )
+
+    def norm(self, name: str, momentum: float = 0.9) -> BatchNorm:
+        """`layers.BatchNorm` of this part's precision, over the global batch."""
+        return BatchNorm(self.dtype, self.axis_name, momentum, name=name)
+
+
+class Stages(NamedTuple):
+    """What a network makes of images, before it classifies them.
+
+    Attributes:
+      feats: the stem's outputs and the stages', `[B, H, W, C]`.
+      preact_feats: the same before the last ReLU; the first as in `feats`.
+      pooled_feat: what is classified, `[B, C]`.
+    """
+
+    feats: list[jax.Array]
+    preact_feats: list[jax.Array]
+    pooled_feat: jax.Array
+
+
+class Network(Part, kw_only=True):
+    """An architecture: its family has the stages, and the attributes that differ.
+
+    Attributes:
+      num_classes: width of the logits.
+    """
+
+    num_classes: int = 100
+
+    CLASSIFIER: ClassVar[str] = "fc"
+    """Name of the last layer."""
+    CLASSIFIER_INIT: ClassVar[dict[str, Any]] = {}
+    """`kernel_init` and `bias_init` of the last layer, where they aren't PyTorch's."""
+
+    def stages(self, images: jax.Array, train: bool) -> Stages:
+        """The network but for its classifier, on images `[B, 32, 32, 3]`."""
+        raise NotImplementedError
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, train: bool = False
+    ) -> tuple[jax.Array, dict[str, Any]]:
+        """Logits and features of normalised images `[B, 32, 32, 3]`.
+
+        Returns:
+          The logits `[B, K]`, and the fields of `Stages`.
+        """
+        stages = self.stages(images.astype(self.dtype), train)
+        classifier = Linear(
+            self.num_classes, self.dtype, **self.CLASSIFIER_INIT, name=self.CLASSIFIER
+        )
+        return classifier(stages.pooled_feat), stages._asdict()
