@@ -122,7 +122,19 @@ SMALL_CLASSIFIER = ("vgg", "Mobile")
 ZERO_CLASSIFIER_BIAS = ("wrn", "vgg", "Mobile")
 
 
-@pytest.mark.parametrize("name", MODELS)
+SMALLEST = ("resnet8x4", "ResNet18", "wrn_16_1", "vgg8", "MobileNetV2")
+"""Of each family; the others are initialised by the same code."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name.startswith((*SMALLEST, "Shuffle"))
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in MODELS
+    ],
+)
 def test_initialisation_is_the_original_s(name):
     """Moments of every kernel and bias, in units of what they should be."""
     init = jax.jit(create_model(name).init)

@@ -153,8 +153,10 @@ def test_devices_do_not_change_the_numbers_in_float64(x64, name, devices):
     assert_same((student, measured), alone(name))
 
 
-@pytest.mark.parametrize("name", ["cifar100", "digits"])
-@pytest.mark.parametrize("devices", [2, 8])
+@pytest.mark.parametrize(
+    "name", ["cifar100", pytest.param("digits", marks=pytest.mark.slow)]
+)
+@pytest.mark.parametrize("devices", [2, 4, 8])
 def test_devices_hardly_change_the_numbers_in_float32(name, devices):
     """The ascent divides tiny gradients by an eps of their size: rounding grows."""
     dtype = jnp.float32
