@@ -111,6 +111,7 @@ def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
 
 def in_parts(problem: Problem, pmap: Pmap) -> TrainSteps:
     """Programs of one student each, picked by the host."""
+    pmap = _one_at_a_time(pmap)
     draw = pmap(
         functools.partial(step.draw, problem), (0, 0, 0, None, 0), static_last=True
     )
@@ -165,6 +166,20 @@ def in_parts(problem: Problem, pmap: Pmap) -> TrainSteps:
     return train_steps
 
 
+def _one_at_a_time(pmap: Pmap) -> Pmap:
+    """A `Pmap` whose programs end before the host goes on.
+
+    CPU devices share a few threads: a program that waits for the others' part of a sum
+    can keep the next one from starting, or from being compiled, for good.
+    """
+
+    def waiting_pmap(*arguments: Any, **options: Any) -> Callable[..., Any]:
+        program = pmap(*arguments, **options)
+        return lambda *values: jax.block_until_ready(program(*values))
+
+    return waiting_pmap
+
+
 def _ascend_once(
     problem: Problem,
     params: Any,
@@ -209,7 +224,7 @@ def _evaluate_in_a_loop(problem: Problem, pmap: Pmap) -> Evaluate:
 
 
 def _evaluate_in_parts(problem: Problem, pmap: Pmap) -> Evaluate:
-    eval_step = pmap(
+    eval_step = _one_at_a_time(pmap)(
         functools.partial(step.eval_step, problem), (0, 0, None), static_last=True
     )
 
@@ -229,7 +244,7 @@ def _evaluate_in_parts(problem: Problem, pmap: Pmap) -> Evaluate:
 
 
 def _sum_on_host(batches: list[tuple[Metrics, ...]]) -> tuple[Metrics, ...]:
-    """Numpy arrays, which wait for the device: a CPU has nothing else to do."""
+    """Numpy arrays: sums on the devices would be more programs."""
     return jax.tree.map(
         lambda *leaves: np.sum(leaves, axis=0), *jax.device_get(batches)
     )

@@ -179,7 +179,8 @@ def _train_epoch(
             batch_size,
         )
         sums.append(metrics)
-        jax.block_until_ready(sums[-CALLS_IN_FLIGHT:][0])
+        if len(sums) > CALLS_IN_FLIGHT:
+            jax.block_until_ready(sums[-1 - CALLS_IN_FLIGHT])
         bar.update(num_steps * batch_size * len(run.seeds))
     return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *sums)
 
@@ -229,6 +230,8 @@ def _finish_epoch(
     now = time.perf_counter()
     seconds = now - max(epoch.start, progress.last_finish)
     progress.last_finish = now
+    # All processes have one history: the next epoch's programs depend on it.
+    seconds = parallel.from_first_process(seconds)
     record = _record(run, epoch.number, seconds, train, test)
     progress.history.append(record)
     _keep_best(run, progress, epoch)

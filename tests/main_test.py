@@ -19,6 +19,16 @@ SHORT = (
 )
 
 
+def in_python(preparation, *arguments):
+    """The main command in a process that has prepared itself first."""
+    return main(
+        f"import sys; {preparation}; sys.argv = {['da_jax.main', *arguments]};"
+        "import da_jax.command_line, da_jax.main;"
+        "da_jax.command_line.run(da_jax.main.main)",
+        module=None,
+    )
+
+
 def main(*arguments, module="da_jax.main"):
     environment = os.environ | {"XLA_FLAGS": ""}  # one device
     what = ("-m", module) if module else ("-c",)
@@ -153,18 +163,13 @@ def test_of_two_processes_the_first_writes_and_both_resume(tmp_path, split):
 
 def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
     """And the options that no other run has: random start, last batch, no labels."""
-    arguments = (
-        *("da_jax.main", "--config=configs/digits.py", f"--workdir={tmp_path}"),
+    done = in_python(
+        "sys.modules['tensorflow'] = None",
+        *("--config=configs/digits.py", f"--workdir={tmp_path}"),
         *(SHORT[1], SHORT[2], "--config.num_epochs=1", "--config.batch_size=400"),
         *("--config.drop_remainder=False", "--config.use_labels=False"),
         "--config.disagreement.random_init=True",
     )
-    program = (
-        "import sys; sys.modules['tensorflow'] = None;"
-        f"sys.argv = {list(arguments)}; import da_jax.command_line, da_jax.main;"
-        "da_jax.command_line.run(da_jax.main.main)"
-    )
-    done = main(program, module=None)
     assert done.returncode == 0, done.stderr
     assert "no TensorBoard summaries: tensorflow isn't installed" in done.stdout
     assert not list(tmp_path.glob("events.out.tfevents.*"))
