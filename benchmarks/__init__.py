@@ -1,1 +1,1 @@
-"""Speed and memory, measured side by side. Each file is a command with `--help`."""
+"""Speed, measured side by side. Each file but `measure` is a command with `--help`."""

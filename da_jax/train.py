@@ -26,7 +26,7 @@ from da_jax.configuration import check_config
 from da_jax.metrics import Record, Writers, create_record
 from da_jax.results import best_record, best_student, create_results
 from da_jax.run import Run, claim, set_up
-from da_jax.state import Variables
+from da_jax.state import TrainState, Variables
 from da_jax.step import Metrics
 
 SECONDS_PER_CALL = 5.0
@@ -234,11 +234,12 @@ def _finish_epoch(
     seconds = parallel.from_first_process(seconds)
     record = _record(run, epoch.number, seconds, train, test)
     progress.history.append(record)
-    _keep_best(run, progress, epoch)
+    students = run.programs.students(epoch.states)
+    _keep_best(progress, students)
     if writers is not None:
         writers.write(record)
     if is_due(epoch.number + 1, run.config.checkpoint_every, run.config.num_epochs):
-        _save(run, progress, epoch, checkpoints)
+        _save(run, progress, students, checkpoints)
 
 
 def is_due(epoch: int, every: int, num_epochs: int) -> bool:
@@ -246,16 +247,12 @@ def is_due(epoch: int, every: int, num_epochs: int) -> bool:
     return epoch % every == 0 or epoch == num_epochs
 
 
-def _keep_best(run: Run, progress: Progress, epoch: Epoch) -> None:
-    improved = [
-        index
-        for index in range(len(run.seeds))
-        if best_record(progress.history, index)["epoch"] == epoch.number + 1
-    ]
-    if improved:
-        students = run.programs.students([state.variables for state in epoch.states])
-        for index in improved:
-            progress.best[index] = students[index]
+def _keep_best(progress: Progress, students: list[TrainState]) -> None:
+    """Keeps the students of the last epoch for whom it was the best so far."""
+    epoch = progress.history[-1]["epoch"]
+    for index, student in enumerate(students):
+        if best_record(progress.history, index)["epoch"] == epoch:
+            progress.best[index] = student.variables
 
 
 def _record(
@@ -285,9 +282,11 @@ def _record(
 
 
 def _save(
-    run: Run, progress: Progress, epoch: Epoch, checkpoints: RunCheckpoints | None
+    run: Run,
+    progress: Progress,
+    students: list[TrainState],
+    checkpoints: RunCheckpoints | None,
 ) -> None:
-    students = run.programs.students(epoch.states)
     if checkpoints is not None:
         checkpoints.save(
             RunCheckpoint(
