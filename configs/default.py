@@ -101,6 +101,8 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.disagreement.random_init = False
     config.disagreement.reference_batch = 0  # 0: the batch's own size
 
+    config.precision = "tensorfloat32"  # PyTorch's default; or "float32", "bfloat16"
+
     config.num_epochs = 240
     config.batch_size = (
         64  # over all devices, a student; part of the algorithm, see the README
@@ -109,6 +111,7 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.eval_batch_size = 500
     config.checkpoint_every = 1  # epochs
     config.steps_per_call = 0  # steps a program; 0: 1 on CPUs, else the epoch
+    config.profile_steps = 0  # of the second epoch, traced into WORKDIR/profile
 
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = 0.05

@@ -1,9 +1,9 @@
 """From a config's fields to what a run is made of, and what they may hold."""
 
-import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import flax.linen as nn
 import numpy as np
 from ml_collections import ConfigDict
 
@@ -12,6 +12,7 @@ from da_jax.disagreement import DIVERGENCES, DisagreementAugmentation
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS, create_method
 from da_jax.models import MODELS, create_model
+from da_jax.models.network import PRECISIONS
 from da_jax.parallel import SPLITS, batch_axis
 from da_jax.state import Hyperparameters, Problem
 
@@ -23,6 +24,7 @@ FIELDS_OF_THE_MACHINE = (
     "checkpoint_every",
     "parallel",
     "steps_per_call",
+    "profile_steps",
 )
 """Fields that a run may change when it is resumed: they don't touch its results."""
 
@@ -32,6 +34,7 @@ NAMES: dict[str, tuple[str, Any]] = {
     "teacher.model": ("model", MODELS),
     "method": ("method", METHODS),
     "augmentation": ("augmentation", AUGMENTATIONS),
+    "precision": ("precision", PRECISIONS),
     "parallel": ("split over the devices", SPLITS),
     "disagreement.divergence": ("divergence", DIVERGENCES),
 }
@@ -44,6 +47,7 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "batch_size": (lambda value: value >= 2, "at least 2"),
     "eval_batch_size": (lambda value: value >= 1, "at least 1"),
     "steps_per_call": (lambda value: value >= 0, "at least 0 (0: automatic)"),
+    "profile_steps": (lambda value: value >= 0, "at least 0 (0: no trace)"),
     "checkpoint_every": (lambda value: value >= 1, "at least 1"),
     "optimizer.learning_rate": (lambda value: 0 < value < float("inf"), "positive"),
     "optimizer.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
@@ -84,6 +88,11 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(
                 f"config.{field} is {fields[field]!r}; it must be {description}"
             )
+    if config.profile_steps and config.num_epochs < 2:
+        raise UserError(
+            "config.profile_steps traces a run's second epoch, but config.num_epochs"
+            " is 1; train for 2"
+        )
     uses_teacher = create_method(config.method, {}).uses_teacher
     if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
         raise UserError(
@@ -96,9 +105,15 @@ def check_config(config: ConfigDict) -> None:
 def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
     """What is trained, from the fields that shape the program."""
     axis_name = batch_axis(config.parallel)
-    network = functools.partial(
-        create_model, num_classes=dataset.num_classes, axis_name=axis_name
-    )
+
+    def network(name: str) -> nn.Module:
+        return create_model(
+            name,
+            dataset.num_classes,
+            axis_name=axis_name,
+            **PRECISIONS[config.precision],
+        )
+
     teacher = None
     if config.teacher.model:
         teacher = network(config.teacher.model)

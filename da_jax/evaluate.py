@@ -74,7 +74,7 @@ def evaluate(
         programs.replicate(data.test),
         BATCH_SIZE * programs.num_devices,
     )
-    (metrics,) = programs.mean_metrics(sums)
+    (metrics,) = programs.mean_metrics([sums])
     return {
         "top1": 100 * metrics["top1"],
         "top5": 100 * metrics["top5"],
@@ -85,6 +85,9 @@ def evaluate(
 
 def main() -> None:
     arguments = parse_arguments()
+    from da_jax.compilation import configure_compiler
+
+    configure_compiler()
     data_dir = locations.data_dir(arguments.data_dir)
     figures = evaluate(
         arguments.model,

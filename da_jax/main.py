@@ -36,8 +36,9 @@ def main() -> None:
     config = _parse(sys.argv)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     locations.check_prerequisites(config)
-    from da_jax import parallel, results, train  # what is missing was told before
+    from da_jax import compilation, parallel, results, train  # after what is missing
 
+    compilation.configure_compiler()
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         parallel.start_processes(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value

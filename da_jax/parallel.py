@@ -16,7 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from da_jax import state
-from da_jax.composition import COMPOSITIONS, DEFAULTS, States
+from da_jax.composition import COMPOSITIONS, States, evaluate_in_a_loop
 from da_jax.datasets import Examples
 from da_jax.errors import UserError
 from da_jax.state import Hyperparameters, Problem, Variables
@@ -53,7 +53,7 @@ class Programs:
         split: str = "batch",
         *,
         devices: Sequence[jax.Device] | None = None,
-        composition: str | None = None,
+        composition: str = "unrolled",
     ) -> None:
         """Compiles nothing yet.
 
@@ -62,7 +62,7 @@ class Programs:
           num_students: how many are trained side by side.
           split: one of `SPLITS`.
           devices: all of all processes by default.
-          composition: a key of `COMPOSITIONS`, by default the devices' best.
+          composition: a key of `COMPOSITIONS`.
 
         Raises:
           UserError: the devices don't divide the students that they share out.
@@ -81,12 +81,9 @@ class Programs:
         # Devices that share nothing needn't know of other processes' either.
         self._devices = devices if split == "batch" else self._local
         self._problem = problem
-        if composition is None:
-            composition = DEFAULTS.get(devices[0].platform, "unrolled")
-        self.runs_ahead = composition != "parts"
-        make = COMPOSITIONS[composition]
-        self._train_steps = make.train_steps(problem, self._pmap)
-        self._evaluate = make.evaluate(problem, self._pmap)
+        self.runs_ahead = devices[0].platform != "cpu"
+        self._train_steps = COMPOSITIONS[composition](problem, self._pmap)
+        self._evaluate = evaluate_in_a_loop(problem, self._pmap)
         self._epoch_order = self._pmap(state.epoch_order, (0, None), static_last=True)
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
@@ -190,14 +187,18 @@ class Programs:
         """
         return self._evaluate(tuple(networks), examples, batch_size)
 
-    def mean_metrics(self, sums: tuple[Metrics, ...]) -> list[dict[str, float]]:
-        """Each student's means, on the host; NaN where nothing counted."""
+    def mean_metrics(
+        self, sums: Sequence[tuple[Metrics, ...]]
+    ) -> list[dict[str, float]]:
+        """Each student's means over several programs; NaN where nothing counted."""
+        on_host = [jax.tree.map(_on_host, of_program) for of_program in sums]
+        total = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *on_host)
         return [
             {
                 name: float(metric.total / metric.count) if metric.count else np.nan
                 for name, metric in metrics.items()
             }
-            for metrics in self.students(sums)
+            for metrics in self.students(total)
         ]
 
     def _pmap(
@@ -208,7 +209,7 @@ class Programs:
         **options: Any,
     ) -> Any:
         """`function` on every device; `static_last`: one more argument, compiled in."""
-        return jax.pmap(
+        program = jax.pmap(
             function,
             axis_name=AXIS_NAME,
             in_axes=in_axes + (None,) * static_last,
@@ -216,6 +217,11 @@ class Programs:
             devices=self._devices,
             **options,
         )
+        if self.runs_ahead:
+            return program
+        # CPU devices share a few threads: a program that waits for the others' part of
+        # a sum can keep the next one from starting, or from being compiled, for good.
+        return lambda *arguments: jax.block_until_ready(program(*arguments))
 
 
 def _first(leaf: Any) -> np.ndarray:
@@ -223,6 +229,12 @@ def _first(leaf: Any) -> np.ndarray:
     if isinstance(leaf, jax.Array):
         return np.asarray(leaf.addressable_shards[0].data)[0]
     return leaf[0]
+
+
+def _on_host(leaf: jax.Array) -> np.ndarray:
+    """The entries of this process's devices."""
+    shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
+    return np.concatenate(shards)
 
 
 def start_processes(

@@ -53,8 +53,25 @@ class Run:
 
 
 def set_up(config: ConfigDict, workdir: Path) -> Run:
-    """Loads the data and the teacher, and puts them on the devices."""
+    """Loads the data and the teacher, and puts them on the devices.
+
+    Raises:
+      UserError: one of them can't be loaded, they don't fit each other, or the devices
+        don't divide the batches or the seeds.
+    """
     dataset = load_dataset(config.dataset, locations.data_dir(config.data_dir))
+    teacher = _load_teacher(config, dataset) if config.teacher.model else None
+    return create_run(config, workdir, dataset, teacher)
+
+
+def create_run(
+    config: ConfigDict, workdir: Path, dataset: Dataset, teacher: Variables | None
+) -> Run:
+    """Puts the data and the teacher on the devices.
+
+    Raises:
+      UserError: the devices don't divide the batches or the seeds.
+    """
     batches = epoch_batches(
         len(dataset.train.labels), config.batch_size, config.drop_remainder
     )
@@ -64,7 +81,6 @@ def set_up(config: ConfigDict, workdir: Path) -> Run:
     for _, batch_size in set(batches):
         programs.check_batch_size("config.batch_size", batch_size)
     programs.check_batch_size("config.eval_batch_size", config.eval_batch_size)
-    teacher = _load_teacher(config, dataset) if config.teacher.model else None
     hyperparameters = create_hyperparameters(config, steps_per_epoch=len(batches))
     return Run(
         config=config,

@@ -1,8 +1,8 @@
 """One training or evaluation step: pure functions of one device's share of the batch.
 
 A training step draws its batch, moves it to where student and teacher disagree (by
-chance) and lets the student learn from it. `train_step` is all of it in one program;
-its parts, `draw`, `ascend`, `teach` and `learn`, can be programs of their own.
+chance) and lets the student learn from it: `draw`, `ascend`, `teach` and `learn`, of
+one or several students at once in `train_step`.
 """
 
 from collections.abc import Sequence
@@ -102,10 +102,8 @@ def ascend(
     teacher: Variables | None,
     ascent: Ascent,
     hyperparameters: Hyperparameters,
-    *,
-    whole: bool,
 ) -> Ascent:
-    """The `whole` ascent of a batch, or one step of it.
+    """The ascent of a batch.
 
     Args:
       problem: what is trained; it has an augmentation.
@@ -113,7 +111,6 @@ def ascend(
       teacher: the teacher's variables.
       ascent: where the batch is now.
       hyperparameters: the run's numbers.
-      whole: all the steps rather than one.
     """
     assert problem.augmentation is not None, "only an augmentation has an ascent"
 
@@ -124,8 +121,7 @@ def ascend(
     def teacher_logits(images: jax.Array) -> jax.Array:
         return _eval_mode(problem.teacher, teacher, images).logits
 
-    move = disagreement.augment if whole else disagreement.ascent_step
-    return move(
+    return disagreement.augment(
         problem.augmentation,
         ascent,
         student,
@@ -273,9 +269,7 @@ def _ascend_on_heads(
         return ascent
 
     def heads(ascent: Ascent) -> Ascent:
-        return ascend(
-            problem, state.params, teacher, ascent, hyperparameters, whole=True
-        )
+        return ascend(problem, state.params, teacher, ascent, hyperparameters)
 
     return jax.lax.cond(coin, heads, lambda tails: tails, ascent)
 

@@ -9,13 +9,10 @@ and reads it.
 
 import dataclasses
 import json
-import math
 import time
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -23,17 +20,11 @@ from da_jax import checkpointing, locations, optim, parallel
 from da_jax.checkpointing import Model, RunCheckpoint, RunCheckpoints
 from da_jax.composition import States
 from da_jax.configuration import check_config
+from da_jax.epoch import Epoch, Trainer
 from da_jax.metrics import Record, Writers, create_record
 from da_jax.results import best_record, best_student, create_results
 from da_jax.run import Run, claim, set_up
 from da_jax.state import TrainState, Variables
-from da_jax.step import Metrics
-
-SECONDS_PER_CALL = 5.0
-"""How long a program of many steps may take, unless the config says how many."""
-
-CALLS_IN_FLIGHT = 4
-"""How many programs of training steps the host may be ahead of the devices."""
 
 
 @dataclasses.dataclass
@@ -41,13 +32,11 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-      states: the students, on the devices.
       best: the variables of each student at its best so far, on the host.
       history: a record for each finished epoch.
       last_finish: when the last of them was finished, in seconds.
     """
 
-    states: States
     best: list[Variables]
     history: list[Record]
     last_finish: float = 0.0
@@ -75,8 +64,8 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         claim(run)
         checkpoints = RunCheckpoints(workdir)
     try:
-        progress = _restore(run, checkpoints)
-        _train(run, progress, checkpoints)
+        states, progress = _restore(run, checkpoints)
+        _train(run, states, progress, checkpoints)
     finally:
         if checkpoints is not None:
             checkpoints.close()
@@ -86,13 +75,13 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     return results
 
 
-def _restore(run: Run, checkpoints: RunCheckpoints | None) -> Progress:
-    """The newest checkpoint's progress, in every process; else a fresh start."""
+def _restore(run: Run, checkpoints: RunCheckpoints | None) -> tuple[States, Progress]:
+    """The newest checkpoint's students, in every process; else a fresh start."""
     states = run.programs.create_train_states(run.config.seed)
     checkpoint = checkpoints.restore() if checkpoints is not None else None
     history = parallel.from_first_process(checkpoint.history if checkpoint else [])
     if not history:
-        return Progress(states, best=[{} for _ in run.seeds], history=[])
+        return states, Progress(best=[{} for _ in run.seeds], history=[])
     students = run.programs.students(states)
     if checkpoint is not None:
         tqdm.write(f"going on after epoch {len(history)} of {run.workdir}")
@@ -102,10 +91,15 @@ def _restore(run: Run, checkpoints: RunCheckpoints | None) -> Progress:
         ]
     students = parallel.arrays_from_first_process(students)
     best = checkpoint.best if checkpoint else [{} for _ in run.seeds]
-    return Progress(run.programs.replicate_students(students), best, history)
+    return run.programs.replicate_students(students), Progress(best, history)
 
 
-def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> None:
+def _train(
+    run: Run,
+    states: States,
+    progress: Progress,
+    checkpoints: RunCheckpoints | None,
+) -> None:
     num_epochs = run.config.num_epochs
     writers = Writers(run.workdir, progress.history) if checkpoints else None
     epoch_images = sum(size for _, size in run.batches) * len(run.seeds)
@@ -117,104 +111,17 @@ def _train(run: Run, progress: Progress, checkpoints: RunCheckpoints | None) -> 
         unit_scale=True,
         disable=None if writers else True,  # None: only on a terminal
     ) as bar:
+        trainer = Trainer(run, states, bar)
         for epoch in range(len(progress.history), num_epochs):
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
-            under_way.append(_start_epoch(run, progress, epoch, bar))
+            last = progress.history[-1]["seconds"] if progress.history else None
+            under_way.append(trainer.start_epoch(epoch, last))
             # While an accelerator is at the next epoch, the host sees to the last one.
             waiting = run.programs.runs_ahead and epoch + 1 < num_epochs
             while len(under_way) > waiting:
                 _finish_epoch(run, progress, under_way.pop(0), writers, checkpoints)
     if writers is not None:
         writers.close()
-
-
-@dataclasses.dataclass(frozen=True)
-class Epoch:
-    """An epoch that the devices may still be at.
-
-    Attributes:
-      number: from 0.
-      start: when it was started, in seconds.
-      states: the students after it.
-      train: the sums of its training metrics, of each student.
-      test: of its evaluation's.
-    """
-
-    number: int
-    start: float
-    states: States
-    train: tuple[Metrics, ...]
-    test: tuple[Metrics, ...]
-
-
-def _start_epoch(run: Run, progress: Progress, number: int, bar: tqdm) -> Epoch:
-    """Has the devices train and evaluate for an epoch; `progress.states` move on."""
-    start = time.perf_counter()
-    train = _train_epoch(run, progress, number, bar)
-    networks = [state.variables for state in progress.states]
-    test = run.programs.evaluate(networks, run.test, run.config.eval_batch_size)
-    states = progress.states
-    if run.programs.runs_ahead:  # the next epoch takes the states' memory
-        states = jax.tree.map(jnp.copy, states)
-    return Epoch(number, start, states, train, test)
-
-
-def _train_epoch(
-    run: Run, progress: Progress, number: int, bar: tqdm
-) -> tuple[Metrics, ...]:
-    programs = run.programs
-    num_examples = run.train.labels.shape[1]
-    orders = programs.epoch_orders(progress.states, number, num_examples)
-    sums: list[tuple[Metrics, ...]] = []
-    calls = epoch_calls(run.batches, _steps_per_call(run, progress))
-    for position, num_steps, batch_size in calls:
-        progress.states, metrics = programs.train_steps(
-            progress.states,
-            run.teacher,
-            run.train,
-            orders,
-            position,
-            num_steps,
-            run.replicated_hyperparameters,
-            batch_size,
-        )
-        sums.append(metrics)
-        if len(sums) > CALLS_IN_FLIGHT:
-            jax.block_until_ready(sums[-1 - CALLS_IN_FLIGHT])
-        bar.update(num_steps * batch_size * len(run.seeds))
-    return jax.tree.map(lambda *leaves: sum(leaves[1:], leaves[0]), *sums)
-
-
-def _steps_per_call(run: Run, progress: Progress) -> int:
-    """As configured; else 1 on a CPU, and on accelerators the whole epoch.
-
-    A long epoch is several programs' work, so that the progress bar moves. It costs
-    nothing: how many steps a program takes is an argument of it.
-    """
-    if run.config.steps_per_call:
-        return run.config.steps_per_call
-    if not run.programs.runs_ahead:
-        return 1
-    seconds = progress.history[-1]["seconds"] if progress.history else 0.0
-    return math.ceil(len(run.batches) / max(1.0, seconds / SECONDS_PER_CALL))
-
-
-def epoch_calls(
-    batches: list[tuple[int, int]], steps_per_call: int
-) -> list[tuple[int, int, int]]:
-    """The batches in programs of at most `steps_per_call` steps.
-
-    Returns:
-      Where a program's first batch starts, how many follow, and their size.
-    """
-    calls: list[tuple[int, int, int]] = []
-    for position, batch_size in batches:
-        if calls and calls[-1][1] < steps_per_call and calls[-1][2] == batch_size:
-            first, num_steps, _ = calls.pop()
-            calls.append((first, num_steps + 1, batch_size))
-        else:
-            calls.append((position, 1, batch_size))
-    return calls
 
 
 def _finish_epoch(

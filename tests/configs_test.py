@@ -115,7 +115,7 @@ def test_one_step_of_every_config(name, variant):
         programs.replicate(create_hyperparameters(config, steps_per_epoch=1)),
         2,
     )
-    (figures,) = programs.mean_metrics(metrics)
+    (figures,) = programs.mean_metrics([metrics])
     assert np.isfinite(figures["loss"])
     (moved,) = programs.students(after)
     assert moved.step == 1

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from da_jax.epoch import FIRST_STEP
+
 REPOSITORY = Path(__file__).parent.parent
 SHORT = (
     "--config.batch_size=360",
@@ -45,18 +47,27 @@ def records(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
 
 
+def assert_same_records(found, expected):
+    names = ("train_loss", "test_loss", "train_disagreement_before")
+    for one, two in zip(found, expected, strict=True):
+        assert [one[name] for name in names] == [two[name] for name in names]
+
+
 def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     """The second epoch's checkpoint is taken away: it is run again to the same bits."""
     workdir = tmp_path / "run"
     command = ("--config=configs/digits.py", f"--workdir={workdir}", *SHORT)
-    done = main(*command, "--config.num_epochs=2")
+    done = main(*command, "--config.num_epochs=2", "--config.profile_steps=2")
     assert done.returncode == 0, done.stderr
+    assert FIRST_STEP in done.stdout.splitlines()
     assert "resnet20 → resnet8 | KD + DA" in done.stdout
     whole = json.loads((workdir / "results.json").read_text())
     first = records(workdir)
     assert [record["epoch"] for record in first] == [1, 2]
     assert first[1]["learning_rate"] == pytest.approx(0.005)
     assert list(workdir.glob("events.out.tfevents.*"))
+    assert list(workdir.glob("profile/**/perfetto_trace.json.gz"))
+    assert list(workdir.glob("profile/**/*.xplane.pb"))
 
     shutil.rmtree(workdir / "checkpoints" / "2")
     done = main(*command, "--config.num_epochs=2")
@@ -64,9 +75,16 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert "going on after epoch 1" in done.stdout
     again = json.loads((workdir / "results.json").read_text())
     assert again["last"] == whole["last"] and again["best"] == whole["best"]
-    names = ("train_loss", "test_loss", "train_disagreement_before")
-    for one, two in zip(first, records(workdir), strict=True):
-        assert [one[name] for name in names] == [two[name] for name in names]
+    assert_same_records(first, records(workdir))
+
+    done = in_python(
+        "from da_jax.parallel import Programs;"
+        "Programs.runs_ahead = property(lambda self: True, lambda self, value: None)",
+        *("--config=configs/digits.py", f"--workdir={tmp_path / 'ahead'}", *SHORT),
+        "--config.num_epochs=2",
+    )
+    assert done.returncode == 0, done.stderr
+    assert_same_records(first, records(tmp_path / "ahead"))
 
     figures = tmp_path / "figures.json"
     done = main(
@@ -88,6 +106,15 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
         f"--config.teacher.checkpoint={workdir / 'best'}",
     )
     assert taught.returncode == 0, taught.stderr
+
+
+def test_compiled_programs_are_kept(tmp_path, monkeypatch):
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    arguments = ("--model", "resnet20", "--checkpoint", "checkpoints/digits_resnet20")
+    done = main(*arguments, "--dataset", "digits", module="da_jax.evaluate")
+    assert done.returncode == 0, done.stderr
+    assert list((tmp_path / "da_jax").iterdir())
 
 
 def test_several_seeds(tmp_path):

@@ -21,7 +21,7 @@ from tests.parity import by_torch_key, relative_error, variables
 def outputs(name, dtype):
     """Eval-mode outputs, train-mode logits and the running statistics after them."""
     description, arrays = golden.load("models")
-    model = create_model(name, dtype=dtype)
+    model = create_model(name, dtype=dtype, precision="highest")
     weights = variables(name, description[name]["seed"], dtype)
     images = PREPROCESSING.normalize(jnp.asarray(arrays["images"]), dtype)
 

@@ -1,5 +1,6 @@
 """Training steps against the original's, and what must hold of every step."""
 
+import dataclasses
 import functools
 import os
 import subprocess
@@ -18,6 +19,7 @@ from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.disagreement import DisagreementAugmentation
 from da_jax.methods import METHODS, create_method
 from da_jax.models import create_model
+from da_jax.models.network import PRECISIONS
 from da_jax.state import (
     COIN,
     Hyperparameters,
@@ -52,8 +54,8 @@ def numbers(weights, ascent_learning_rate=0.01778, probability=1.0):
 def problem(augmentation, dtype, logit_standardization=False):
     settings = {"logit_standardization": logit_standardization}
     return Problem(
-        student=create_model("resnet8x4", dtype=dtype),
-        teacher=create_model("resnet32x4", dtype=dtype),
+        student=create_model("resnet8x4", dtype=dtype, precision="highest"),
+        teacher=create_model("resnet32x4", dtype=dtype, precision="highest"),
         method=create_method("KD", settings),
         augmentation=augmentation,
         preprocessing=PREPROCESSING,
@@ -74,7 +76,7 @@ def train(problem, hyperparameters, start, steps, batch_size=8):
         ascent = disagreement.start(images, state.batch_stats)
         if problem.augmentation is not None:
             ascent = step.ascend(
-                problem, state.params, teacher, ascent, hyperparameters, whole=True
+                problem, state.params, teacher, ascent, hyperparameters
             )
         (taught,) = step.teach(problem, teacher, [ascent.images])
         state, metrics = step.learn(
@@ -273,6 +275,33 @@ def test_random_init_starts_from_noise_where_the_coin_says_so():
     assert noise.std() == pytest.approx(3**-0.5, rel=0.01)
     tails, _ = drawn(DisagreementAugmentation(random_init=True), 0.0)
     np.testing.assert_array_equal(tails, images)
+
+
+@pytest.mark.parametrize("name", PRECISIONS)
+def test_whatever_the_precision_all_but_activations_is_float32(name):
+    reference = tiny_problem(DisagreementAugmentation())
+    network = create_model("resnet8", **PRECISIONS[name])
+    tiny = dataclasses.replace(reference, student=network, teacher=network)
+    _, arrays = golden.load("training")
+    examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
+    teacher = variables("resnet8", 2, jnp.float32)
+    losses = []
+    for problem in (tiny, reference):
+        state = create_train_state(problem, 3)
+        order = epoch_order(state, jnp.int32(0), 68)
+        (state,), (metrics,) = jax.jit(step.train_step, static_argnums=(0, 7))(
+            *(problem, (state,), teacher, examples, (order,), jnp.int32(8)),
+            *(numbers(PLAIN_KD), 8),
+        )
+        dtypes = {leaf.dtype for leaf in jax.tree.leaves((state.variables, metrics))}
+        assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
+        losses.append(float(metrics["loss"].compute()))
+    assert losses[0] == pytest.approx(losses[1], rel=0.02)
+    logits, features = network.apply(teacher, jnp.zeros((2, 32, 32, 3)))
+    assert logits.dtype == features["pooled_feat"].dtype == jnp.float32
+    assert {feat.dtype for feat in features["feats"]} == {
+        jnp.dtype(PRECISIONS[name]["dtype"])
+    }
 
 
 def test_the_coin_falls_as_often_as_it_should():

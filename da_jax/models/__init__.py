@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from da_jax.errors import unknown_name
 from da_jax.models import mobilenetv2, resnet, shufflenetv1, shufflenetv2, vgg, wrn
+from da_jax.models.convolution import Precision
 from da_jax.models.layers import Dtype
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -42,6 +43,7 @@ def create_model(
     num_classes: int = 100,
     *,
     dtype: Dtype = jnp.float32,
+    precision: Precision = None,
     axis_name: str | None = None,
 ) -> nn.Module:
     """The architecture `name` as a Flax module, without weights.
@@ -55,6 +57,7 @@ def create_model(
       name: a key of `MODELS`.
       num_classes: width of the logits.
       dtype: of the activations; parameters are float32, or float64 with it.
+      precision: of the products, as `jax.lax` has it; None is the device's default.
       axis_name: the pmapped axis over which batch norm takes its statistics.
 
     Raises:
@@ -62,4 +65,6 @@ def create_model(
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
-    return MODELS[name](num_classes=num_classes, dtype=dtype, axis_name=axis_name)
+    return MODELS[name](
+        num_classes=num_classes, dtype=dtype, precision=precision, axis_name=axis_name
+    )

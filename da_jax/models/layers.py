@@ -11,6 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.models.convolution import Precision, conv_general_dilated
+
 Dtype = jax.typing.DTypeLike
 
 Initializer = nn.initializers.Initializer
@@ -40,6 +42,7 @@ def conv(
     use_bias: bool = False,
     kernel_init: Initializer = KAIMING_NORMAL,
     dtype: Dtype,
+    precision: Precision = None,
     name: str,
 ) -> nn.Conv:
     """A square convolution that keeps an image's size at stride 1; bias 0 at first."""
@@ -53,6 +56,8 @@ def conv(
         kernel_init=kernel_init,
         dtype=dtype,
         param_dtype=parameter_dtype(dtype),
+        precision=precision,
+        conv_general_dilated=conv_general_dilated,
         name=name,
     )
 
@@ -79,12 +84,13 @@ class Linear(nn.Module):
 
     features: int
     dtype: Dtype = jnp.float32
+    precision: Precision = None
     kernel_init: Initializer = TORCH_UNIFORM
     bias_init: Initializer | None = None
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """`[B, in]` to `[B, features]`."""
+        """`[B, in]` to `[B, features]`, at least in float32."""
         width = inputs.shape[-1]
         bias_init = self.bias_init or _torch_bias(width)
         param_dtype = parameter_dtype(self.dtype)
@@ -92,7 +98,10 @@ class Linear(nn.Module):
             "kernel", self.kernel_init, (width, self.features), param_dtype
         )
         bias = self.param("bias", bias_init, (self.features,), param_dtype)
-        return inputs @ kernel.astype(self.dtype) + bias.astype(self.dtype)
+        product = jnp.matmul(
+            inputs.astype(param_dtype), kernel, precision=self.precision
+        )
+        return product + bias
 
 
 class BatchNorm(nn.Module):
@@ -163,5 +172,5 @@ def channel_shuffle(inputs: jax.Array, groups: int) -> jax.Array:
 
 
 def global_average(inputs: jax.Array) -> jax.Array:
-    """`[B, H, W, C]` to `[B, C]`."""
-    return jnp.mean(inputs, axis=(1, 2))
+    """`[B, H, W, C]` to `[B, C]`, at least in float32."""
+    return jnp.mean(inputs, axis=(1, 2), dtype=parameter_dtype(inputs.dtype))

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.models.convolution import Precision
 from da_jax.models.layers import (
     KAIMING_NORMAL,
     BatchNorm,
@@ -15,24 +16,39 @@ from da_jax.models.layers import (
     conv,
 )
 
+PRECISIONS: dict[str, dict[str, Any]] = {
+    "float32": {"dtype": jnp.float32, "precision": "highest"},
+    "tensorfloat32": {"dtype": jnp.float32, "precision": "tensorfloat32"},
+    "bfloat16": {"dtype": jnp.bfloat16, "precision": "highest"},
+}
+"""What a network's `dtype` and `precision` are, by the name a config has for it.
+
+float32 is float32 on every device. tensorfloat32 rounds the factors of products to 10
+bits on GPUs that can, as PyTorch's convolutions do by default; elsewhere it is float32
+or better than bfloat16. bfloat16 has activations of 7 bits, but parameters, batch
+statistics and logits in float32.
+"""
+
 
 class Part(nn.Module, kw_only=True):
     """A network or a block of one.
 
     Attributes:
       dtype: of the activations; parameters are float32, or float64 with it.
+      precision: of the products, as `jax.lax` has it; None is the device's default.
       axis_name: the pmapped axis the batch is split over, or None.
       kernel_init: of the convolutions.
     """
 
     dtype: Dtype = jnp.float32
+    precision: Precision = None
     axis_name: str | None = None
     kernel_init: Initializer = KAIMING_NORMAL
 
     @property
     def inherited(self) -> dict[str, Any]:
         """The attributes that a block has from its network."""
-        names = ("dtype", "axis_name", "kernel_init")
+        names = ("dtype", "precision", "axis_name", "kernel_init")
         return {name: getattr(self, name) for name in names}
 
     def conv(
@@ -45,6 +61,7 @@ class Part(nn.Module, kw_only=True):
             strides,
             kernel_init=self.kernel_init,
             dtype=self.dtype,
+            precision=self.precision,
             **options,
         )
 
@@ -96,6 +113,10 @@ class Network(Part, kw_only=True):
         """
         stages = self.stages(images.astype(self.dtype), train)
         classifier = Linear(
-            self.num_classes, self.dtype, **self.CLASSIFIER_INIT, name=self.CLASSIFIER
+            self.num_classes,
+            self.dtype,
+            self.precision,
+            **self.CLASSIFIER_INIT,
+            name=self.CLASSIFIER,
         )
         return classifier(stages.pooled_feat), stages._asdict()

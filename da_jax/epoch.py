@@ -1,0 +1,172 @@
+"""Epochs on the devices: training steps, in programs of many, and an evaluation."""
+
+import dataclasses
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+from tqdm import tqdm
+
+from da_jax import parallel
+from da_jax.composition import States
+from da_jax.run import Run
+from da_jax.step import Metrics
+
+SECONDS_PER_CALL = 5.0
+"""How long a program of many steps may take, unless the config says how many."""
+
+FIRST_EPOCH_CALLS = 20
+"""How many such programs the first epoch is, as nobody knows yet how long it takes."""
+
+CALLS_IN_FLIGHT = 4
+"""How many programs of training steps the host may be ahead of the devices."""
+
+FIRST_STEP = "the first training step is done"
+"""What a run says once the programs that train are compiled."""
+
+Sums = tuple[Metrics, ...]
+"""Each student's metrics, summed over batches."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Epoch:
+    """An epoch that the devices may still be at.
+
+    Attributes:
+      number: from 0.
+      start: when it was started, in seconds.
+      states: the students after it.
+      train: the sums of its training metrics, an entry a program.
+      test: of its evaluation's.
+    """
+
+    number: int
+    start: float
+    states: States
+    train: list[Sums]
+    test: list[Sums]
+
+
+class Trainer:
+    """Trains a run's students, epoch after epoch, and evaluates them after each.
+
+    Where the programs run ahead of the host it doesn't wait for an epoch's end.
+    """
+
+    def __init__(self, run: Run, states: States, bar: tqdm) -> None:
+        """Starts nothing yet.
+
+        Args:
+          run: the run.
+          states: its students, on the devices; not to be used again.
+          bar: moves by the images that were learned from.
+        """
+        self._run = run
+        self._states = states
+        self._bar = bar
+        self._epochs_started = 0
+        self._compiled = False
+
+    def start_epoch(self, number: int, last_seconds: float | None) -> Epoch:
+        """Has the devices train and evaluate for an epoch.
+
+        Args:
+          number: of the epoch, from 0.
+          last_seconds: what the epoch before took, if that is known.
+        """
+        start = time.perf_counter()
+        train = self._train(number, last_seconds)
+        programs, states = self._run.programs, self._states
+        networks = [state.variables for state in states]
+        test = programs.evaluate(
+            networks, self._run.test, self._run.config.eval_batch_size
+        )
+        if programs.runs_ahead:  # the next epoch takes the states' memory
+            states = jax.tree.map(jnp.copy, states)
+        self._epochs_started += 1
+        return Epoch(number, start, states, train, [test])
+
+    def _train(self, number: int, last_seconds: float | None) -> list[Sums]:
+        run = self._run
+        orders = run.programs.epoch_orders(
+            self._states, number, run.train.labels.shape[1]
+        )
+        per_call = self._steps_per_call(last_seconds)
+        # What is traced isn't the process's first epoch, which compiles.
+        traced = run.config.profile_steps if self._epochs_started == 1 else 0
+        sums: list[Sums] = []
+        if traced:
+            folder = run.workdir / "profile"
+            with jax.profiler.trace(folder, create_perfetto_trace=True):
+                sums = self._steps(orders, epoch_calls(run.batches[:traced], per_call))
+                jax.block_until_ready(sums)
+            if parallel.is_first_process():
+                tqdm.write(f"a trace of the epoch's first steps is in {folder}")
+        sums += self._steps(orders, epoch_calls(run.batches[traced:], per_call))
+        return sums
+
+    def _steps(
+        self, orders: tuple[jax.Array, ...], calls: list[tuple[int, int, int]]
+    ) -> list[Sums]:
+        """Programs of steps, as `epoch_calls` has them; returns each one's metrics."""
+        run = self._run
+        sums: list[Sums] = []
+        for position, num_steps, batch_size in calls:
+            self._states, metrics = run.programs.train_steps(
+                self._states,
+                run.teacher,
+                run.train,
+                orders,
+                position,
+                num_steps,
+                run.replicated_hyperparameters,
+                batch_size,
+            )
+            sums.append(metrics)
+            self._say_when_first(metrics)
+            if len(sums) > CALLS_IN_FLIGHT:
+                jax.block_until_ready(sums[-1 - CALLS_IN_FLIGHT])
+            self._bar.update(num_steps * batch_size * len(run.seeds))
+        return sums
+
+    def _say_when_first(self, metrics: Sums) -> None:
+        if not self._compiled:
+            jax.block_until_ready(metrics)
+            self._compiled = True
+            if parallel.is_first_process():
+                tqdm.write(FIRST_STEP)
+
+    def _steps_per_call(self, last_seconds: float | None) -> int:
+        """As configured; else 1 on a CPU, and on accelerators the whole epoch.
+
+        A long epoch, or one of unknown length, is several programs' work, so that the
+        progress bar moves. How many steps a program takes is an argument of it.
+        """
+        run = self._run
+        if run.config.steps_per_call:
+            return run.config.steps_per_call
+        if not run.programs.runs_ahead:
+            return 1
+        calls = FIRST_EPOCH_CALLS
+        if last_seconds is not None:
+            calls = max(1, round(last_seconds / SECONDS_PER_CALL))
+        return math.ceil(len(run.batches) / calls)
+
+
+def epoch_calls(
+    batches: list[tuple[int, int]], steps_per_call: int
+) -> list[tuple[int, int, int]]:
+    """The batches in programs of at most `steps_per_call` steps.
+
+    Returns:
+      Where a program's first batch starts, how many follow, and their size.
+    """
+    calls: list[tuple[int, int, int]] = []
+    for position, batch_size in batches:
+        if calls and calls[-1][1] < steps_per_call and calls[-1][2] == batch_size:
+            first, num_steps, _ = calls.pop()
+            calls.append((first, num_steps + 1, batch_size))
+        else:
+            calls.append((position, 1, batch_size))
+    return calls
