@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from benchmarks import eager_torch, measure
 from benchmarks.problem import Setting, synthetic_dataset
+from da_jax.compilation import configure_compiler
 from da_jax.epoch import Trainer
 from da_jax.models.network import PRECISIONS
 
@@ -179,6 +180,7 @@ HEADER = (
 
 def main() -> None:
     arguments = parse_arguments()
+    configure_compiler()
     contestants = {}
     for setting in settings(arguments):
         contestants[setting, "da-jax"] = with_jax(setting, arguments)

@@ -4,21 +4,18 @@ python -m benchmarks.seeds --teacher resnet20 --student resnet8
 """
 
 import argparse
+import dataclasses
 import functools
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from benchmarks import measure
-from configs import default
+from benchmarks.problem import Setting, create_steps, synthetic_dataset
+from da_jax.compilation import configure_compiler
 from da_jax.composition import COMPOSITIONS
-from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import Dataset, Examples
-from da_jax.datasets.cifar100 import PREPROCESSING
-from da_jax.models import create_model
+from da_jax.configuration import create_problem
 from da_jax.parallel import Programs
 
 
@@ -39,49 +36,24 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def synthetic_dataset(size: int) -> Dataset:
-    """Noise of CIFAR-100's shape: a step's time doesn't depend on the images."""
-    rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (size, 32, 32, 3), np.uint8)
-    examples = Examples(images, rng.integers(0, 100, size).astype(np.int32))
-    return Dataset(examples, examples, 100, PREPROCESSING)
-
-
 def contestant(
     arguments: argparse.Namespace, students: int, composition: str
 ) -> Callable[[], None]:
     """Some steps of so many students; the coins fall the same in all compositions."""
-    config = default.create(arguments.student, [arguments.teacher], "")
-    dataset = synthetic_dataset(size=arguments.batch_size * arguments.steps)
-    programs = Programs(
-        create_problem(config, dataset), students, composition=composition
+    setting = Setting(
+        arguments.teacher, arguments.student, arguments.batch_size, students
     )
-    init = jax.jit(create_model(arguments.teacher).init)
-    teacher = programs.replicate(init(jax.random.key(1), jnp.zeros((1, 32, 32, 3))))
-    examples = programs.replicate(dataset.train)
-    hyperparameters = programs.replicate(create_hyperparameters(config, 1000))
-    states = programs.create_train_states(0)
-    orders = programs.epoch_orders(states, 0, len(dataset.train.labels))
-
-    def run() -> None:
-        nonlocal states
-        states, metrics = programs.train_steps(
-            states,
-            teacher,
-            examples,
-            orders,
-            0,
-            arguments.steps,
-            hyperparameters,
-            arguments.batch_size,
-        )
-        jax.block_until_ready((states, metrics))
-
-    return run
+    size = arguments.batch_size * arguments.steps
+    run = setting.create_run(size)
+    problem = create_problem(run.config, synthetic_dataset(size))
+    programs = Programs(problem, students, composition=composition)
+    take = create_steps(dataclasses.replace(run, programs=programs))
+    return lambda: jax.block_until_ready(take(arguments.steps))
 
 
 def main() -> None:
     arguments = parse_arguments()
+    configure_compiler()
     make = functools.partial(contestant, arguments)
     contestants = {
         (students, composition): make(students, composition)

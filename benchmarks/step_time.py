@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import eager_torch, measure
 from benchmarks.problem import Setting, create_steps, synthetic_dataset
+from da_jax.compilation import configure_compiler
 from da_jax.models.network import PRECISIONS
 
 
@@ -58,6 +59,7 @@ def with_torch(setting: Setting, steps: int, compiled: bool) -> Callable[[], Non
 
 def main() -> None:
     arguments = parse_arguments()
+    configure_compiler()
     steps = arguments.steps
     contestants = {}
     for method, probability in (("KD", None), ("KD + DA", 1.0)):

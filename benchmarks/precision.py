@@ -1,0 +1,100 @@
+"""What each precision does to the images that DA moves, on this device.
+
+python -m benchmarks.precision
+
+The images, weights and float64 results are the original's, from `tests/golden`:
+resnet32x4 → resnet8x4, batch 8, the first training step's ascent.
+"""
+
+import argparse
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from benchmarks import measure
+from configs import default
+from da_jax import disagreement, step
+from da_jax.compilation import configure_compiler
+from da_jax.configuration import create_hyperparameters, create_problem
+from da_jax.datasets import Dataset, Examples
+from da_jax.datasets.cifar100 import PREPROCESSING
+from da_jax.models.network import PRECISIONS
+from tests import golden
+from tests.parity import variables
+
+TRAJECTORIES = {1: "da_1step", 3: "da_3steps"}
+"""The golden vectors' names, by ascent steps."""
+
+BATCH_SIZE = 8
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.precision", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    return parser.parse_args()
+
+
+def original_and_moved(
+    precision: str, ascent_steps: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The images `[8, 32, 32, 3]` before, after, and where the original moved them."""
+    description, arrays = golden.load("training")
+    kind = TRAJECTORIES[ascent_steps]
+    start = description[kind]["start"]
+    batch = slice(start, start + BATCH_SIZE)
+    examples = Examples(arrays["images"][batch], arrays["labels"][batch])
+    config = default.create("resnet8x4", ["resnet32x4"], "")
+    config.precision = precision
+    config.parallel = "seeds"  # no axis
+    config.disagreement.steps = ascent_steps
+    problem = create_problem(config, Dataset(examples, examples, 100, PREPROCESSING))
+    student = variables("resnet8x4", 1, jnp.float32)
+    images = PREPROCESSING.normalize(jnp.asarray(examples.images), jnp.float32)
+    moved = jax.jit(step.ascend, static_argnums=0)(
+        problem,
+        student["params"],
+        variables("resnet32x4", 2, jnp.float32),
+        disagreement.start(images, student["batch_stats"]),
+        create_hyperparameters(config, steps_per_epoch=1),
+    )
+    reference = arrays[f"{kind}/step0/student_input{ascent_steps}"]
+    return np.asarray(images), np.asarray(moved.images), reference
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    configure_compiler()
+    rows = []
+    for ascent_steps in TRAJECTORIES:
+        for precision in PRECISIONS:
+            images, moved, reference = original_and_moved(precision, ascent_steps)
+            error = np.abs(moved - reference)
+            movement = np.abs(reference - images)
+            turned = np.sign(moved - images) != np.sign(reference - images)
+            rows.append(
+                (
+                    ascent_steps,
+                    precision,
+                    float(error.max()),
+                    float(error.mean() / movement.mean()),
+                    f"{np.mean(error < 1e-3):.2%}",
+                    f"{np.mean(turned):.2%}",
+                )
+            )
+    header = (
+        "ascent steps",
+        "precision",
+        "largest error",
+        "mean error over mean movement",
+        "within 1e-3",
+        "moved the other way",
+    )
+    measure.report(header, rows, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
