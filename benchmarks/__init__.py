@@ -1,1 +1,5 @@
-"""Speed, measured side by side. Each file but `measure` is a command with `--help`."""
+"""Speed and precision, measured side by side.
+
+Each file is a command with `--help`, but for what they share: `measure`, `problem` and
+`eager_torch`.
+"""

@@ -74,7 +74,7 @@ def with_jax(setting: Setting, arguments: argparse.Namespace) -> Callable[[], No
     """An epoch of ours, evaluation included."""
     run = setting.create_run(arguments.images, arguments.test_images)
     states = run.programs.create_train_states(0)
-    trainer = Trainer(run, states, tqdm(disable=True))
+    trainer = Trainer(run, states, tqdm(disable=True), say=lambda line: None)
 
     def epoch() -> None:
         done = trainer.start_epoch(0, last_seconds=0.0)

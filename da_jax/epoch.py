@@ -3,12 +3,12 @@
 import dataclasses
 import math
 import time
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from tqdm import tqdm
 
-from da_jax import parallel
 from da_jax.composition import States
 from da_jax.run import Run
 from da_jax.step import Metrics
@@ -54,17 +54,21 @@ class Trainer:
     Where the programs run ahead of the host it doesn't wait for an epoch's end.
     """
 
-    def __init__(self, run: Run, states: States, bar: tqdm) -> None:
+    def __init__(
+        self, run: Run, states: States, bar: tqdm, say: Callable[[str], None]
+    ) -> None:
         """Starts nothing yet.
 
         Args:
           run: the run.
           states: its students, on the devices; not to be used again.
           bar: moves by the images that were learned from.
+          say: is called with a line for the user.
         """
         self._run = run
         self._states = states
         self._bar = bar
+        self._say = say
         self._epochs_started = 0
         self._compiled = False
 
@@ -101,8 +105,7 @@ class Trainer:
             with jax.profiler.trace(folder, create_perfetto_trace=True):
                 sums = self._steps(orders, epoch_calls(run.batches[:traced], per_call))
                 jax.block_until_ready(sums)
-            if parallel.is_first_process():
-                tqdm.write(f"a trace of the epoch's first steps is in {folder}")
+            self._say(f"a trace of the epoch's first steps is in {folder}")
         sums += self._steps(orders, epoch_calls(run.batches[traced:], per_call))
         return sums
 
@@ -134,8 +137,7 @@ class Trainer:
         if not self._compiled:
             jax.block_until_ready(metrics)
             self._compiled = True
-            if parallel.is_first_process():
-                tqdm.write(FIRST_STEP)
+            self._say(FIRST_STEP)
 
     def _steps_per_call(self, last_seconds: float | None) -> int:
         """As configured; else 1 on a CPU, and on accelerators the whole epoch.

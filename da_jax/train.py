@@ -111,7 +111,8 @@ def _train(
         unit_scale=True,
         disable=None if writers else True,  # None: only on a terminal
     ) as bar:
-        trainer = Trainer(run, states, bar)
+        say = tqdm.write if writers else lambda line: None
+        trainer = Trainer(run, states, bar, say)
         for epoch in range(len(progress.history), num_epochs):
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
             last = progress.history[-1]["seconds"] if progress.history else None

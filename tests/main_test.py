@@ -78,13 +78,15 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert_same_records(first, records(workdir))
 
     done = in_python(
-        "from da_jax.parallel import Programs;"
-        "Programs.runs_ahead = property(lambda self: True, lambda self, value: None)",
+        "from da_jax.parallel import Programs; import tqdm;"
+        "Programs.runs_ahead = property(lambda self: True, lambda self, value: None);"
+        "tqdm.tqdm.write = lambda line: print(line, 'tensorflow' in sys.modules)",
         *("--config=configs/digits.py", f"--workdir={tmp_path / 'ahead'}", *SHORT),
         "--config.num_epochs=2",
     )
     assert done.returncode == 0, done.stderr
     assert_same_records(first, records(tmp_path / "ahead"))
+    assert f"{FIRST_STEP} False" in done.stdout.splitlines()
 
     figures = tmp_path / "figures.json"
     done = main(

@@ -109,6 +109,8 @@ def _gradients_for_cpus(
 ) -> tuple[jax.Array, jax.Array]:
     """The same as convolutions of `BHWC` and `HWIO`."""
     stride, padding, precision = settings
+    if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
+        return _gradients_of_a_pixel(inputs, kernel, cotangent, stride, precision)
     axes = [
         (inputs.shape[axis], kernel.shape[axis - 1], cotangent.shape[axis])
         for axis in (1, 2)
@@ -140,3 +142,23 @@ def _gradients_for_cpus(
         precision=precision,
     )
     return to_inputs, to_kernel.transpose(1, 2, 0, 3)
+
+
+def _gradients_of_a_pixel(
+    inputs: jax.Array,
+    kernel: jax.Array,
+    cotangent: jax.Array,
+    stride: int,
+    precision: Precision,
+) -> tuple[jax.Array, jax.Array]:
+    """Of a 1×1 kernel, as matrix products of the pixels that it has seen."""
+    seen = inputs[:, ::stride, ::stride]
+    to_kernel = jnp.einsum("bhwi,bhwo->io", seen, cotangent, precision=precision)
+    to_seen = jnp.einsum("bhwo,io->bhwi", cotangent, kernel[0, 0], precision=precision)
+    unseen = [
+        (0, size - (out - 1) * stride - 1, stride - 1)
+        for size, out in zip(inputs.shape[1:3], cotangent.shape[1:3], strict=True)
+    ]
+    zero = jnp.zeros((), cotangent.dtype)
+    to_inputs = jax.lax.pad(to_seen, zero, [(0, 0, 0), *unseen, (0, 0, 0)])
+    return to_inputs, to_kernel[None, None]
