@@ -67,3 +67,21 @@ def test_cpus_get_every_gradient_in_the_order_they_are_fast_at():
     assert orders_in_a_loop(conv_general_dilated) == {"b01f_01io->b01f"}
     jaxs = orders_in_a_loop(jax.lax.conv_general_dilated, dimension_numbers=DIMENSIONS)
     assert len(jaxs) > 1  # else XLA puts them right itself, and ours can go
+
+
+def test_other_devices_get_the_gradients_of_jax():
+    arguments = (2, 2), ((1, 1), (1, 1))
+    shapes = (
+        jax.ShapeDtypeStruct((4, 8, 8, 16), jnp.float32),
+        jax.ShapeDtypeStruct((3, 3, 16, 32), jnp.float32),
+    )
+
+    def orders(convolve, **options):
+        gradient = jax.grad(loss(convolve, *arguments, **options), (0, 1))
+        lowered = jax.jit(gradient).trace(*shapes).lower(lowering_platforms=("cuda",))
+        return sorted(
+            re.findall(r"dim_numbers = (\S+, .*?->\[.*?\])", lowered.as_text())
+        )
+
+    jaxs = orders(jax.lax.conv_general_dilated, dimension_numbers=DIMENSIONS)
+    assert orders(conv_general_dilated) == jaxs and len(set(jaxs)) > 1
