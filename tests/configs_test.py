@@ -123,3 +123,4 @@ def test_one_step_of_every_config(name, variant):
         lambda a, b: not np.array_equal(a, b), kept.params, moved.params
     )
     assert all(jax.tree.leaves(changed))
+    jax.clear_caches()  # as in conftest: these are too many for one module

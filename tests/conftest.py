@@ -20,3 +20,10 @@ def x64():
     """Float64 for one test."""
     with jax.enable_x64(True):
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_programs():
+    """XLA maps memory for every program, and Linux counts mappings (65,530 at most)."""
+    yield
+    jax.clear_caches()
