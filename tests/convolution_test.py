@@ -7,9 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from da_jax.models.convolution import conv_general_dilated
-
-DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+from da_jax.models.convolution import DIMENSIONS, conv_general_dilated
 
 
 def loss(convolve, strides, padding, **options):

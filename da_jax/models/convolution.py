@@ -13,6 +13,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+DIMENSIONS = ("NHWC", "HWIO", "NHWC")
+"""The order of axes of images, kernels and outputs."""
+
 Precision = str | jax.lax.Precision | None
 """Of products, as `jax.lax` names it; None is the device's default."""
 
@@ -66,7 +69,7 @@ def _plain(inputs: jax.Array, kernel: jax.Array, settings: Settings) -> jax.Arra
         kernel,
         (stride, stride),
         padding,
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=DIMENSIONS,
         precision=precision,
     )
 
@@ -138,7 +141,7 @@ def _gradients_for_cpus(
         (1, 1),
         overlaps,
         rhs_dilation=(stride, stride),
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        dimension_numbers=DIMENSIONS,
         precision=precision,
     )
     return to_inputs, to_kernel.transpose(1, 2, 0, 3)
