@@ -17,8 +17,9 @@ def configure_compiler() -> None:
     """Sets XLA's options and JAX's compilation cache; before JAX is used for anything.
 
     The environment comes first: `JAX_COMPILATION_CACHE_DIR` names another folder than
-    `da_jax` in the user's cache folder, `JAX_ENABLE_COMPILATION_CACHE=false` does
-    without, and an option in `XLA_FLAGS` stays as it is.
+    `da_jax` in the user's cache folder, `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`
+    what is worth keeping, `JAX_ENABLE_COMPILATION_CACHE=false` does without, and an
+    option in `XLA_FLAGS` stays as it is.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     option = CPU_CONVOLUTIONS.partition("=")[0]
@@ -28,6 +29,7 @@ def configure_compiler() -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
         jax.config.update("jax_compilation_cache_dir", str(caches / "da_jax"))
+    if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
         jax.config.update(
             "jax_persistent_cache_min_compile_time_secs", SECONDS_WORTH_KEEPING
         )

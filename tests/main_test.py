@@ -113,6 +113,7 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
 def test_compiled_programs_are_kept(tmp_path, monkeypatch):
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     arguments = ("--model", "resnet20", "--checkpoint", "checkpoints/digits_resnet20")
     done = main(*arguments, "--dataset", "digits", module="da_jax.evaluate")
     assert done.returncode == 0, done.stderr
