@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from da_jax.command_line import run
+from da_jax.command_line import Parser, run
 from da_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m convert", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(prog="python -m convert", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", help="one file's architecture, e.g. resnet56")
     what.add_argument(
@@ -63,7 +61,9 @@ def convert_file(name: str, source: Path, output: Path, num_classes: int) -> Non
     """Converts one checkpoint into the model folder `output`."""
     from convert import torch_file
     from da_jax.checkpointing import check_target
+    from da_jax.models import create_model
 
+    create_model(name)  # or it is unknown
     check_target(output)
     with torch_file.open_checkpoint(source) as file:
         converted = read(name, file, str(source), num_classes)

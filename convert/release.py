@@ -8,7 +8,6 @@ import contextlib
 import io
 import re
 import tarfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
@@ -68,7 +67,7 @@ class Release:
 
 @contextlib.contextmanager
 def open_release(path: Path) -> Iterator[Release]:
-    """Opens an archive, packed or not.
+    """Opens an archive; it isn't compressed, so it holds no more than it seems to.
 
     Raises:
       UserError: it isn't there, is damaged, holds no teacher, or a member that points
@@ -76,7 +75,7 @@ def open_release(path: Path) -> Iterator[Release]:
     """
     with contextlib.ExitStack() as stack:
         with _damage_as_user_error(path):
-            tar = stack.enter_context(tarfile.open(path, "r:*"))
+            tar = stack.enter_context(tarfile.open(path, "r:"))
             release = Release(path, tar)
         yield release
 
@@ -87,9 +86,12 @@ def _damage_as_user_error(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"there is no archive {path}") from None
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive can raise nearly anything
         raise UserError(
-            f"{path} is no readable tar archive ({error}); download it again"
+            f"{path} is no readable tar archive ({error or type(error).__name__});"
+            " download it again"
         ) from error
 
 

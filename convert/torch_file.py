@@ -4,6 +4,8 @@ import hashlib
 import os
 import pickle
 import re
+import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -48,7 +50,11 @@ def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
             "reading PyTorch's checkpoints takes PyTorch: pip install -e '.[convert]'"
         ) from None
     try:
-        with torch.serialization.safe_globals(_numpy_scalars()):
+        with (
+            torch.serialization.safe_globals(_numpy_scalars()),
+            warnings.catch_warnings(action="ignore"),
+        ):
+            _check(file)
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
         raise UserError(
@@ -58,6 +64,39 @@ def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
         content = content["model"]
     _check_state_dict(name, content, torch.Tensor)
     return {key: tensor.detach().numpy() for key, tensor in content.items()}
+
+
+def _check(file: IO[bytes]) -> None:
+    """Refuses a file that claims to hold more than its own size, or flipped bits.
+
+    It is left at its start.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils._pytree import tree_leaves
+
+    size = file.seek(0, os.SEEK_END)
+    if zipfile.is_zipfile(file):  # PyTorch's present format, never compressed
+        with zipfile.ZipFile(file) as members:
+            _check_claim(sum(member.file_size for member in members.infolist()), size)
+            if damaged := members.testzip():
+                raise ValueError(f"its part {damaged} is damaged")
+    file.seek(0)
+    with FakeTensorMode():  # tensors without their values
+        content = torch.load(file, map_location="cpu", weights_only=True)
+    file.seek(0)
+    storages = {
+        storage._cdata: storage.nbytes()
+        for leaf in tree_leaves(content)
+        if isinstance(leaf, torch.Tensor)
+        for storage in [leaf.untyped_storage()]
+    }
+    _check_claim(sum(storages.values()), size)
+
+
+def _check_claim(claimed: int, size: int) -> None:
+    if claimed > size:
+        raise ValueError(f"it has {size:,} bytes and claims to hold {claimed:,}")
 
 
 def _why(error: Exception) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from da_jax.datasets import cifar100, digits
 from da_jax.datasets.interface import Dataset, Examples
-from da_jax.errors import unknown_name
+from da_jax.errors import UserError, unknown_name
 
 __all__ = ["DATASETS", "Dataset", "Examples", "load_dataset"]
 
@@ -20,8 +22,29 @@ def load_dataset(name: str, data_dir: Path) -> Dataset:
     """The data set `name`, prepared in `data_dir` or embedded.
 
     Raises:
-      UserError: no such data set, or it isn't prepared.
+      UserError: no such data set, it isn't prepared, or images or labels are no such.
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)
-    return DATASETS[name](data_dir)
+    dataset = DATASETS[name](data_dir)
+    for split, examples in (("train", dataset.train), ("test", dataset.test)):
+        _check(name, split, examples, dataset.num_classes)
+    return dataset
+
+
+def _check(name: str, split: str, examples: Examples, num_classes: int) -> None:
+    images, labels = examples
+    if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
+        raise UserError(
+            f"the {split} images of {name} are {images.dtype} {list(images.shape)};"
+            " the networks take uint8 [N, 32, 32, 3]"
+        )
+    if labels.shape != images.shape[:1] or not len(labels):
+        raise UserError(
+            f"{name} has {len(images)} {split} images, but labels {list(labels.shape)}"
+        )
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise UserError(
+            f"the {split} labels of {name} go from {labels.min()} to {labels.max()};"
+            f" of {num_classes} classes they go from 0 to {num_classes - 1}"
+        )

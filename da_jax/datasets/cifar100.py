@@ -145,7 +145,7 @@ def _read_cache(cache: Path) -> dict[str, np.ndarray]:
     try:
         with np.load(cache, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in _ARRAYS}
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except Exception as error:  # a damaged one can raise nearly anything
         raise UserError(
             f"the cache {cache} can't be read ({error}); delete it and it is made anew"
             " from the prepared data set"

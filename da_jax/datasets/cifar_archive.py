@@ -6,8 +6,9 @@ holds pickles of the same, which are read here without running anything they nam
 """
 
 import dataclasses
+import gzip
+import io
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -21,7 +22,11 @@ RECORD_BYTES = 2 + 3 * 32 * 32
 OFFICIAL_SIZES = {"train": 50_000, "test": 10_000}
 MAX_MEMBER_BYTES = 200_000_000
 """The largest official file has 155,249,918 bytes."""
+MAX_TAR_BYTES = 400_000_000
+"""Unpacked, the official archives have less than half of that."""
 MAX_MEMBERS = 100
+GZIP = b"\x1f\x8b"
+"""How a gzipped file begins."""
 
 BINARY_FILES = (
     "train.bin",
@@ -75,17 +80,17 @@ def read_archive(path: Path) -> Archive:
 
 def _check(path: Path, archive: Archive) -> None:
     for split, records in (("train", archive.train), ("test", archive.test)):
+        for labels, classes in ((records.fine, 100), (records.coarse, 20)):
+            if labels.max(initial=0) >= classes:
+                raise UserError(
+                    f"{path} is damaged: label {labels.max()} of {classes} classes in"
+                    f" {split}; download it again"
+                )
         if len(records.images) != OFFICIAL_SIZES[split]:
             raise UserError(
                 f"{path} is damaged: {len(records.images):,} {split} images instead of"
                 f" {OFFICIAL_SIZES[split]:,}; download it again"
             )
-        for labels, classes in ((records.fine, 100), (records.coarse, 20)):
-            if labels.max() >= classes:
-                raise UserError(
-                    f"{path} is damaged: label {labels.max()} of {classes} classes in"
-                    f" {split}; download it again"
-                )
     if (len(archive.fine_names), len(archive.coarse_names)) != (100, 20):
         raise UserError(f"{path} is damaged: not 100 fine and 20 coarse class names")
 
@@ -120,12 +125,27 @@ def _read_tar(path: Path) -> dict[str, bytes]:
     if not path.exists():
         raise UserError(f"there is no archive {path}")
     try:
-        with tarfile.open(path, "r:*") as tar:
+        with tarfile.open(fileobj=_unpacked(path), mode="r:") as tar:
             return _read_members(path, tar)
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged archive can raise nearly anything
         raise UserError(
-            f"{path} is no readable .tar.gz archive ({error}); download it again"
+            f"{path} is no readable .tar.gz archive ({error or type(error).__name__});"
+            " download it again"
         ) from error
+
+
+def _unpacked(path: Path) -> io.BytesIO:
+    """The tar archive in memory, whatever its headers say of its size."""
+    with path.open("rb") as file:
+        is_packed = file.read(len(GZIP)) == GZIP
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if is_packed else file
+        content = stream.read(MAX_TAR_BYTES + 1)
+    if len(content) > MAX_TAR_BYTES:
+        raise UserError(f"{path} is larger than any archive of CIFAR-100")
+    return io.BytesIO(content)
 
 
 def _read_members(path: Path, tar: tarfile.TarFile) -> dict[str, bytes]:

@@ -8,11 +8,18 @@ import io
 import math
 import pickle
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from da_jax.errors import UserError
+
+MAX_ENTRIES = 16
+"""Of the dictionary; the official ones have at most 5."""
+MAX_VALUES = 50_000
+"""Of a list: the labels of the training set."""
+MAX_TEXT_BYTES = 1000
+"""Of a key or a name."""
 
 
 def load_pickle(name: str, content: bytes) -> dict[str, Any]:
@@ -29,6 +36,8 @@ def load_pickle(name: str, content: bytes) -> dict[str, Any]:
         entries = _Unpickler(io.BytesIO(content)).load()
         if not isinstance(entries, dict):
             raise pickle.UnpicklingError("it holds no dictionary")
+        if len(entries) > MAX_ENTRIES:
+            raise pickle.UnpicklingError(f"it has {len(entries)} entries")
         return {_text(key): _plain(value) for key, value in entries.items()}
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise UserError(
@@ -59,6 +68,8 @@ class _Array:
         _, shape, dtype, fortran_order, content = self.state
         if not isinstance(dtype, _Dtype) or _text(dtype.code) not in ("u1", "|u1"):
             raise pickle.UnpicklingError("an array of something else than bytes")
+        if isinstance(content, _Encoded):
+            content = content.text
         if isinstance(content, str):
             content = content.encode("latin1")
         if not all(type(size) is int for size in shape):
@@ -76,11 +87,22 @@ def _reconstruct(*_: Any) -> _Array:
     return _Array()
 
 
-def _encode(text: Any, encoding: Any = "latin1") -> bytes:
-    """Stands in for `_codecs.encode`, by which Python 3 writes bytes in protocol 2."""
-    if encoding != "latin1" or not isinstance(text, str):
-        raise pickle.UnpicklingError("text in an unexpected encoding")
-    return text.encode("latin1")
+class _Encoded:
+    """Stands in for what `_codecs.encode` makes, Python 3's bytes in protocol 2.
+
+    The bytes are made once they are needed: a short pickle may name a long text often.
+    """
+
+    def __init__(self, text: Any, encoding: Any = "latin1") -> None:
+        if encoding != "latin1" or not isinstance(text, str):
+            raise pickle.UnpicklingError("text in an unexpected encoding")
+        self.text = text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Encoded) and self.text == other.text
 
 
 _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
@@ -88,11 +110,19 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
     ("numpy", "ndarray"): _Array,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-    ("_codecs", "encode"): _encode,
+    ("_codecs", "encode"): _Encoded,
 }
 
 
-class _Unpickler(pickle.Unpickler):
+class _Unpickler(pickle._Unpickler):
+    """Python's own, as the one in C makes room for whatever index a pickle names."""
+
+    dispatch: ClassVar = {
+        opcode: load
+        for opcode, load in pickle._Unpickler.dispatch.items()
+        if opcode != pickle.BYTEARRAY8[0]  # it makes room before it reads
+    }
+
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file, encoding="bytes")  # Python 2's strings may be data
 
@@ -106,6 +136,11 @@ class _Unpickler(pickle.Unpickler):
 
 
 def _text(value: Any) -> Any:
+    """A key or a name as text; anything but bytes as it is."""
+    if isinstance(value, _Encoded):
+        value = value.text
+    if isinstance(value, bytes | str) and len(value) > MAX_TEXT_BYTES:
+        raise pickle.UnpicklingError(f"a name of {len(value)} bytes")
     return value.decode("ascii") if isinstance(value, bytes) else value
 
 
@@ -114,5 +149,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, _Array):
         return value.to_numpy()
     if isinstance(value, list):
+        if len(value) > MAX_VALUES:
+            raise pickle.UnpicklingError(f"a list of {len(value)} values")
         return [_text(item) for item in value]
     return value
