@@ -9,6 +9,7 @@ at a time. The defaults are for a GPU; a CPU wants fewer --images.
 import argparse
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -74,11 +75,11 @@ def with_jax(setting: Setting, arguments: argparse.Namespace) -> Callable[[], No
     """An epoch of ours, evaluation included."""
     run = setting.create_run(arguments.images, arguments.test_images)
     states = run.programs.create_train_states(0)
-    trainer = Trainer(run, states, tqdm(disable=True), say=lambda line: None)
+    trainer = Trainer(run, states, 0, tqdm(disable=True), say=lambda line: None)
+    numbers = itertools.count()
 
     def epoch() -> None:
-        done = trainer.start_epoch(0, last_seconds=0.0)
-        jax.block_until_ready((done.train, done.test))
+        jax.block_until_ready(trainer.start_epoch(next(numbers), last_seconds=0.0))
 
     return epoch
 

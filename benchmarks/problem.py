@@ -99,7 +99,7 @@ def create_steps(run: Run) -> Callable[[int], Any]:
 
     def steps(count: int) -> Any:
         nonlocal states
-        states, metrics = run.programs.train_steps(
+        states, _ = run.programs.train_steps(
             states,
             run.teacher,
             run.train,
@@ -109,6 +109,6 @@ def create_steps(run: Run) -> Callable[[int], Any]:
             run.replicated_hyperparameters,
             run.config.batch_size,
         )
-        return states, metrics
+        return states
 
     return steps

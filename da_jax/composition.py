@@ -19,8 +19,7 @@ import jax.numpy as jnp
 
 from da_jax import step
 from da_jax.datasets import Examples
-from da_jax.state import Hyperparameters, Problem, TrainState, Variables
-from da_jax.step import Metrics
+from da_jax.state import Hyperparameters, Metrics, Problem, TrainState, Variables
 
 Pmap = Callable[..., Callable[..., Any]]
 """(function, in_axes, static_last, …) to the function on every device."""
@@ -30,9 +29,9 @@ States = tuple[TrainState, ...]
 TrainStep = Callable[..., tuple[States, tuple[Metrics, ...]]]
 """`step.train_step` of some problem."""
 
-TrainSteps = Callable[..., tuple[States, tuple[Metrics, ...]]]
+TrainSteps = Callable[..., tuple[States, jax.Array]]
 """(states, teacher, examples, orders, first position, number of steps, hyperparameters,
-batch_size) to the states after those steps, and the sums of their metrics."""
+batch_size) to the states after those steps, and how many they have taken in all."""
 
 Evaluate = Callable[..., tuple[Metrics, ...]]
 """(networks, examples, batch_size) to the sums of each network's metrics."""
@@ -76,23 +75,37 @@ def _in_a_loop(train_step: TrainStep, pmap: Pmap) -> TrainSteps:
         num_steps: jax.Array,
         hyperparameters: Hyperparameters,
         batch_size: int,
-    ) -> tuple[States, tuple[Metrics, ...]]:
-        def one(states: States, position: jax.Array) -> Any:
-            return train_step(
-                states, teacher, examples, orders, position, hyperparameters, batch_size
+    ) -> tuple[States, jax.Array]:
+        def body(index: jax.Array, states: States) -> States:
+            states, metrics = train_step(
+                states,
+                teacher,
+                examples,
+                orders,
+                position + index * batch_size,
+                hyperparameters,
+                batch_size,
+            )
+            is_first = position + index == 0
+            return tuple(
+                state.replace(metrics=_added(state.metrics, of_batch, is_first))
+                for state, of_batch in zip(states, metrics, strict=True)
             )
 
-        def body(index: jax.Array, carry: Any) -> Any:
-            states, sums = carry
-            states, metrics = one(states, position + index * batch_size)
-            return states, jax.tree.map(jnp.add, sums, metrics)
-
-        _, metrics = jax.eval_shape(one, states, position)
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), metrics)
-        return jax.lax.fori_loop(0, num_steps, body, (states, zeros))
+        states = jax.lax.fori_loop(0, num_steps, body, states)
+        return states, states[0].step
 
     return pmap(
         train_steps, (0, 0, 0, 0, None, None, 0), static_last=True, donate_argnums=0
+    )
+
+
+def _added(sums: Metrics, metrics: Metrics, is_first: jax.Array) -> Metrics:
+    """A batch's metrics with those of the epoch before it, if it isn't the first."""
+    return jax.tree.map(
+        lambda total, value: jnp.where(is_first, 0, total) + value.astype(total.dtype),
+        sums,
+        metrics,
     )
 
 

@@ -19,8 +19,7 @@ from da_jax import state
 from da_jax.composition import COMPOSITIONS, States, evaluate_in_a_loop
 from da_jax.datasets import Examples
 from da_jax.errors import UserError
-from da_jax.state import Hyperparameters, Problem, Variables
-from da_jax.step import Metrics
+from da_jax.state import Hyperparameters, Metrics, Problem, Variables
 
 AXIS_NAME = "batch"
 """The pmapped axis the batch is split over."""
@@ -156,13 +155,14 @@ class Programs:
         num_steps: int,
         hyperparameters: Hyperparameters,
         batch_size: int,
-    ) -> tuple[States, tuple[Metrics, ...]]:
+    ) -> tuple[States, jax.Array]:
         """Several steps on consecutive batches, from `position` on in the orders.
 
         Arguments as of `step.train_step`. The old `states` must not be used again.
 
         Returns:
-          The states after, and each student's metrics, summed over the steps.
+          The states after, whose metrics are those since position 0; and how many steps
+          they have taken, to wait for when the states have been given away again.
         """
         return self._train_steps(
             states,
@@ -187,18 +187,14 @@ class Programs:
         """
         return self._evaluate(tuple(networks), examples, batch_size)
 
-    def mean_metrics(
-        self, sums: Sequence[tuple[Metrics, ...]]
-    ) -> list[dict[str, float]]:
-        """Each student's means over several programs; NaN where nothing counted."""
-        on_host = [jax.tree.map(_on_host, of_program) for of_program in sums]
-        total = jax.tree.map(lambda *leaves: np.sum(leaves, axis=0), *on_host)
+    def mean_metrics(self, sums: tuple[Metrics, ...]) -> list[dict[str, float]]:
+        """Each student's means, on the host; NaN where nothing counted."""
         return [
             {
                 name: float(metric.total / metric.count) if metric.count else np.nan
                 for name, metric in metrics.items()
             }
-            for metrics in self.students(total)
+            for metrics in self.students(sums)
         ]
 
     def _pmap(
@@ -231,12 +227,6 @@ def _first(leaf: Any) -> np.ndarray:
     return leaf[0]
 
 
-def _on_host(leaf: jax.Array) -> np.ndarray:
-    """The entries of this process's devices."""
-    shards = [np.asarray(shard.data) for shard in leaf.addressable_shards]
-    return np.concatenate(shards)
-
-
 def start_processes(
     coordinator_address: str | None, num_processes: int | None, process_id: int | None
 ) -> None:
@@ -261,6 +251,11 @@ def start_processes(
 def is_first_process() -> bool:
     """Whether this is the process that writes and speaks."""
     return jax.process_index() == 0
+
+
+def is_alone() -> bool:
+    """Whether there is no other process."""
+    return jax.process_count() == 1
 
 
 def from_first_process(value: Any) -> Any:

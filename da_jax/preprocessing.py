@@ -30,8 +30,10 @@ class Preprocessing:
 
     def normalize(self, images: jax.Array, dtype: Dtype) -> jax.Array:
         """uint8 `[B, H, W, C]` to (x / 255 − mean) / std."""
-        scaled = images.astype(dtype) / 255
-        return (scaled - jnp.asarray(self.mean, dtype)) / jnp.asarray(self.std, dtype)
+        # In this order no compiler can fuse a product with a sum, so that the rounding
+        # is the same in every program.
+        mean = 255 * jnp.asarray(self.mean, dtype)
+        return (images.astype(dtype) - mean) / (255 * jnp.asarray(self.std, dtype))
 
     def augment(self, keys: jax.Array, images: jax.Array) -> jax.Array:
         """Random crop and flip of uint8 `[B, H, W, C]`, with a key each, `[B]`.

@@ -13,12 +13,16 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import optax
+from clu.metrics import Average
 
 from da_jax import optim
 from da_jax.disagreement import DisagreementAugmentation
 from da_jax.methods import Method
 from da_jax.models.layers import Dtype
 from da_jax.preprocessing import Preprocessing
+
+Metrics = dict[str, Average]
+"""Sums over examples, and how many they are, by name."""
 
 Variables = dict[str, Any]
 """A network's `params` and `batch_stats`."""
@@ -80,6 +84,7 @@ class TrainState(flax.struct.PyTreeNode):
       params: the student's parameters.
       batch_stats: the student's running statistics.
       opt_state: the optimiser's momentum.
+      metrics: of the epoch so far, summed over its batches.
     """
 
     step: jax.Array
@@ -87,6 +92,7 @@ class TrainState(flax.struct.PyTreeNode):
     params: Any
     batch_stats: Any
     opt_state: optax.OptState
+    metrics: Metrics
 
     @property
     def variables(self) -> Variables:
@@ -110,6 +116,7 @@ def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainSta
         params={},
         batch_stats={},
         opt_state=(),
+        metrics=zero_metrics(problem),
     )
     # Initialisation needs no statistics of other devices, so no axis either.
     student = problem.student.clone(axis_name=None)
@@ -120,6 +127,15 @@ def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainSta
         batch_stats=variables["batch_stats"],
         opt_state=optim.sgd(0.0, 0.0, 0.0).init(variables["params"]),
     )
+
+
+def zero_metrics(problem: Problem) -> Metrics:
+    """A training epoch's metrics before its first batch."""
+    names = [*problem.method.terms, "loss", "finite", "top1"]
+    if problem.augmentation is not None:
+        names += ["augmented", "disagreement_before", "disagreement_after"]
+    zeros = {name: jnp.zeros((), problem.dtype) for name in names}
+    return {name: Average(total=zero, count=zero) for name, zero in zeros.items()}
 
 
 def epoch_order(state: TrainState, epoch: jax.Array, num_examples: int) -> jax.Array:

@@ -23,12 +23,11 @@ from da_jax.state import (
     COIN,
     NOISE,
     Hyperparameters,
+    Metrics,
     Problem,
     TrainState,
     Variables,
 )
-
-Metrics = dict[str, Average]
 
 
 def _share(problem: Problem, whole: jax.Array) -> jax.Array:
@@ -320,6 +319,7 @@ def _eval_mode(
     network: nn.Module | None, variables: Variables | None, images: jax.Array
 ) -> Outputs:
     assert network is not None and variables is not None, "there is no such network"
+    variables = jax.lax.stop_gradient(variables)  # images may be moved, weights not
     return Outputs(*network.apply(variables, images, train=False))
 
 
@@ -340,6 +340,7 @@ def _train_metrics(
 ) -> Metrics:
     values = {name: jnp.full(labels.shape, loss) for name, loss in losses.items()}
     values["loss"] = jnp.sum(jnp.stack(list(values.values())), axis=0)
+    values["finite"] = jnp.isfinite(values["loss"]).astype(problem.dtype)
     values["top1"] = _is_among_top(logits, labels, 1)
     everything = jnp.ones(labels.shape, bool)
     masks = dict.fromkeys(values, everything)

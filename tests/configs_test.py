@@ -105,7 +105,7 @@ def test_one_step_of_every_config(name, variant):
             teacher["params"]["fc"] = {k: leaf[..., :10] for k, leaf in fc.items()}
     before = programs.create_train_states(0)
     (kept,) = programs.students(before)
-    after, metrics = programs.train_steps(
+    after, _ = programs.train_steps(
         before,
         programs.replicate(teacher),
         programs.replicate(dataset.train),
@@ -115,7 +115,7 @@ def test_one_step_of_every_config(name, variant):
         programs.replicate(create_hyperparameters(config, steps_per_epoch=1)),
         2,
     )
-    (figures,) = programs.mean_metrics([metrics])
+    (figures,) = programs.mean_metrics(tuple(s.metrics for s in after))
     assert np.isfinite(figures["loss"])
     (moved,) = programs.students(after)
     assert moved.step == 1

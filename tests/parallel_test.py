@@ -74,7 +74,7 @@ def train(
     statistics_axis=AXIS_NAME,
 ):
     """The students after `steps`, a program for the first and one for the others; their
-    metrics in the two programs and in the evaluation."""
+    metrics of all the steps and of the evaluation."""
     dataset = load(name)
     if split == "seeds":
         statistics_axis = None
@@ -94,9 +94,8 @@ def train(
     hyperparameters = made.replicate(numbers(PLAIN_KD, probability=0.7374))
     states = made.create_train_states(seed)
     orders = made.epoch_orders(states, 0, len(dataset.train.labels))
-    sums = []
     for first, last in ((0, 1), (1, steps))[:steps]:
-        states, metrics = made.train_steps(
+        states, _ = made.train_steps(
             states,
             teacher,
             examples,
@@ -106,13 +105,11 @@ def train(
             hyperparameters,
             BATCH_SIZE,
         )
-        sums.append(metrics)
     test = made.replicate(dataset.test)
     evaluated = made.evaluate([state.variables for state in states], test, 24)
     measured = (
-        made.mean_metrics(sums[:1]),
-        made.mean_metrics(sums[-1:]),
-        made.mean_metrics([evaluated]),
+        made.mean_metrics(tuple(state.metrics for state in states)),
+        made.mean_metrics(evaluated),
     )
     return made.students(states), list(zip(*measured, strict=True))
 

@@ -69,7 +69,9 @@ def train(problem, hyperparameters, start, steps, batch_size=8):
     student = variables("resnet8x4", 1, problem.dtype)
     teacher = variables("resnet32x4", 2, problem.dtype)
     opt_state = optim.sgd(0.0, 0.0, 0.0).init(student["params"])
-    state = TrainState(jnp.int32(0), jnp.uint32(0), **student, opt_state=opt_state)
+    state = TrainState(
+        jnp.int32(0), jnp.uint32(0), **student, opt_state=opt_state, metrics={}
+    )
 
     @jax.jit
     def run(state, images, labels):
@@ -195,13 +197,14 @@ def test_later_variant_equals_the_original_in_float64(x64, kind):
         assert relative_error(leaves[key], arrays[f"{kind}/{key}"]) < 1e-7
 
 
-def tiny_problem(augmentation):
+def tiny_problem(augmentation, dtype=jnp.float32):
     return Problem(
-        student=create_model("resnet8"),
-        teacher=create_model("resnet8"),
+        student=create_model("resnet8", dtype=dtype),
+        teacher=create_model("resnet8", dtype=dtype),
         method=create_method("KD", {}),
         augmentation=augmentation,
         preprocessing=PREPROCESSING,
+        dtype=dtype,
     )
 
 

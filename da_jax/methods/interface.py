@@ -20,6 +20,10 @@ class Method(Protocol):
     def uses_teacher(self) -> bool:
         """Whether `losses` looks at the teacher."""
 
+    @property
+    def terms(self) -> tuple[str, ...]:
+        """The names of what `losses` returns."""
+
     def losses(
         self,
         student: Outputs,
@@ -36,5 +40,5 @@ class Method(Protocol):
           weights: the method's numbers, by the names its docstring lists.
 
         Returns:
-          Name to scalar, the mean over this device's examples, weights included.
+          Term to scalar, the mean over this device's examples, weights included.
         """

@@ -49,6 +49,7 @@ class KD:
     """
 
     uses_teacher: ClassVar[bool] = True
+    terms: ClassVar[tuple[str, ...]] = ("loss_ce", "loss_kd")
     logit_standardization: bool = False
 
     def losses(

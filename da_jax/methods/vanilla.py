@@ -16,6 +16,7 @@ class Vanilla:
     """The cross-entropy against the labels. It has no weights."""
 
     uses_teacher: ClassVar[bool] = False
+    terms: ClassVar[tuple[str, ...]] = ("loss_ce",)
 
     def losses(
         self,
