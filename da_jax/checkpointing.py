@@ -8,11 +8,13 @@ run.
 Orbax gives flipped bits back without a word; so the sha256 of every leaf is kept too.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from da_jax.errors import UserError
+from da_jax.errors import UserError, warn
 
 RUN_CHECKPOINTS = "checkpoints"
 KEPT = 2
@@ -65,8 +67,8 @@ def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> Non
         temporary.mkdir(parents=True)
         with _checkpointer() as checkpointer:
             checkpointer.save(temporary.absolute() / "variables", model.variables)
-        _write_json(temporary / "sha256.json", digests(model.variables))
-        _write_json(temporary / "model.json", description)
+        write_json(temporary / "sha256.json", digests(model.variables))
+        write_json(temporary / "model.json", description)
         if directory.exists():
             shutil.rmtree(directory)
         temporary.rename(directory)
@@ -114,14 +116,16 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
         return _load_from_run(directory, last)
     if not (directory / "model.json").is_file():
         raise UserError(f"{directory} is neither a converted model nor a run")
-    description = _read_json(directory / "model.json")
+    description = read_json(directory / "model.json")
+    expected = read_json(directory / "sha256.json")
     try:
+        model, num_classes = description["model"], description["num_classes"]
         with _checkpointer() as checkpointer:
             variables = checkpointer.restore(directory.absolute() / "variables")
     except Exception as error:  # Orbax and TensorStore raise all kinds
         raise _unreadable(directory, error) from error
-    verify(directory, variables, _read_json(directory / "sha256.json"))
-    return Model(description["model"], description["num_classes"], variables)
+    verify(directory, variables, expected)
+    return Model(model, num_classes, variables)
 
 
 def _load_from_run(directory: Path, last: bool) -> Model:
@@ -139,7 +143,7 @@ def _load_from_run(directory: Path, last: bool) -> Model:
 
 @dataclasses.dataclass(frozen=True)
 class RunCheckpoint:
-    """A run after some epoch; one piece on disk, so that its parts always agree.
+    """A run after some step; one piece on disk, so that its parts always agree.
 
     Attributes:
       model: the student's architecture.
@@ -170,7 +174,11 @@ class RunCheckpoints:
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
     def save(self, checkpoint: RunCheckpoint) -> None:
-        """Keeps `checkpoint`, under the number of epochs in its history."""
+        """Keeps `checkpoint`, under the number of steps that were taken.
+
+        Raises:
+          UserError: it can't be written, or the one before couldn't.
+        """
         trees = {
             "students": _numbered(checkpoint.students),
             "best": _numbered(checkpoint.best),
@@ -182,50 +190,111 @@ class RunCheckpoints:
             "history": checkpoint.history,
             "sha256": digests(trees),
         }
-        self._manager.save(
-            len(checkpoint.history),
-            args=ocp.args.Composite(
-                meta=ocp.args.JsonSave(meta),
-                **{name: ocp.args.StandardSave(tree) for name, tree in trees.items()},
-            ),
-        )
+        step = int(checkpoint.students[0]["step"])
+        if step == self._manager.latest_step():
+            return
+        with self._writing():
+            self._manager.save(
+                step,
+                args=ocp.args.Composite(
+                    meta=ocp.args.JsonSave(
+                        {"content": meta, "sha256": _digest_of_json(meta)}
+                    ),
+                    **{n: ocp.args.StandardSave(tree) for n, tree in trees.items()},
+                ),
+            )
 
     def restore(self) -> RunCheckpoint | None:
-        """The newest checkpoint, verified; None if there is none.
+        """The newest checkpoint that is whole; None if there never was one.
+
+        Newer ones that are damaged are named in a warning.
 
         Raises:
-          UserError: it is damaged.
+          UserError: there are checkpoints, but none is whole.
         """
-        epoch = self._manager.latest_step()
-        if epoch is None:
-            return None
-        directory = self._directory / str(epoch)
+        damaged: list[str] = []
+        for directory in self._directories():
+            try:
+                checkpoint = self._read(directory)
+            except UserError as error:
+                damaged.append(str(error))
+                continue
+            for message in damaged:
+                warn(f"{message}; going back to {directory}")
+            return checkpoint
+        if damaged:
+            raise UserError(
+                f"no checkpoint of the run is whole: {'; '.join(damaged)};"
+                " start again with another --workdir"
+            )
+        return None
+
+    def clean(self, whole: RunCheckpoint | None) -> None:
+        """Clears the way for new checkpoints; only for the process whose run it is.
+
+        What is newer than the checkpoint that `restore` found whole gets another name,
+        and what was only begun, by a process that was killed, is deleted.
+        """
+        step = int(whole.students[0]["step"]) if whole else -1
+        for directory in self._directories():
+            if int(directory.name) > step:
+                directory.rename(directory.with_name(f"{directory.name}.damaged"))
+        for directory in self._directory.glob("*.orbax-checkpoint-tmp*"):
+            shutil.rmtree(directory)
+        self._manager.reload()
+
+    def _directories(self) -> list[Path]:
+        """Of the checkpoints, the newest first."""
+        numbered = [path for path in self._directory.iterdir() if path.name.isdigit()]
+        return sorted(numbered, key=lambda path: int(path.name), reverse=True)
+
+    def _read(self, directory: Path) -> RunCheckpoint:
         try:
             restored = self._manager.restore(
-                epoch,
+                int(directory.name),
                 args=ocp.args.Composite(
                     meta=ocp.args.JsonRestore(),
                     students=ocp.args.StandardRestore(),
                     best=ocp.args.StandardRestore(),
                 ),
             )
+            meta = restored.meta["content"]
+            if _digest_of_json(meta) != restored.meta["sha256"]:
+                raise UserError(f"{directory} is damaged: its history isn't as written")
+            trees = {"students": restored.students, "best": restored.best}
+            verify(directory, trees, meta["sha256"])
+            return RunCheckpoint(
+                model=meta["model"],
+                num_classes=meta["num_classes"],
+                students=_listed(restored.students),
+                best=_listed(restored.best),
+                best_student=meta["best_student"],
+                history=meta["history"],
+            )
+        except UserError:
+            raise
         except Exception as error:  # Orbax and TensorStore raise all kinds
             raise _unreadable(directory, error) from error
-        meta = restored.meta
-        trees = {"students": restored.students, "best": restored.best}
-        verify(directory, trees, meta["sha256"])
-        return RunCheckpoint(
-            model=meta["model"],
-            num_classes=meta["num_classes"],
-            students=_listed(restored.students),
-            best=_listed(restored.best),
-            best_student=meta["best_student"],
-            history=meta["history"],
-        )
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
-        self._manager.close()
+        """Waits until everything is on disk.
+
+        Raises:
+          UserError: something can't be written.
+        """
+        with self._writing():
+            self._manager.close()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # Orbax and TensorStore raise all kinds
+            raise UserError(
+                f"a checkpoint can't be written to {self._directory}: {_why(error)};"
+                " those before it are as they were, and when that is mended the same"
+                " command goes on from them"
+            ) from error
 
 
 def _numbered(trees: list[Tree]) -> Tree:
@@ -258,6 +327,10 @@ def _digest(array: np.ndarray) -> str:
     return digest.hexdigest()
 
 
+def _digest_of_json(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
 def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
     """Compares a tree that was read from `directory` with its sha256s.
 
@@ -275,17 +348,28 @@ def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
 
 
 def _unreadable(directory: Path, error: Exception) -> UserError:
-    reason = str(error).partition("\n")[0] or type(error).__name__
     return UserError(
-        f"{directory} can't be read, it is incomplete or damaged: {reason}"
+        f"{directory} can't be read, it is incomplete or damaged: {_why(error)}"
     )
 
 
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n")
+def _why(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__
 
 
-def _read_json(path: Path) -> Any:
+def write_json(path: Path, content: Any) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """What `write_json` wrote.
+
+    Raises:
+      UserError: it can't be read.
+    """
     try:
         return json.loads(path.read_text())
     except (OSError, ValueError) as error:

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from da_jax.composition import States
 from da_jax.run import Run
-from da_jax.step import Metrics
+from da_jax.state import Metrics
 
 SECONDS_PER_CALL = 5.0
 """How long a program of many steps may take, unless the config says how many."""
@@ -25,9 +25,6 @@ CALLS_IN_FLIGHT = 4
 FIRST_STEP = "the first training step is done"
 """What a run says once the programs that train are compiled."""
 
-Sums = tuple[Metrics, ...]
-"""Each student's metrics, summed over batches."""
-
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
@@ -36,52 +33,67 @@ class Epoch:
     Attributes:
       number: from 0.
       start: when it was started, in seconds.
-      states: the students after it.
-      train: the sums of its training metrics, an entry a program.
-      test: of its evaluation's.
+      states: the students after it, with its metrics.
+      test: the sums of its evaluation's metrics.
     """
 
     number: int
     start: float
     states: States
-    train: list[Sums]
-    test: list[Sums]
+    test: tuple[Metrics, ...]
 
 
 class Trainer:
     """Trains a run's students, epoch after epoch, and evaluates them after each.
 
     Where the programs run ahead of the host it doesn't wait for an epoch's end.
+
+    Attributes:
+      states: the students, on the devices.
     """
 
     def __init__(
-        self, run: Run, states: States, bar: tqdm, say: Callable[[str], None]
+        self,
+        run: Run,
+        states: States,
+        step: int,
+        bar: tqdm,
+        say: Callable[[str], None],
+        is_to_end: Callable[[], bool] = lambda: False,
     ) -> None:
         """Starts nothing yet.
 
         Args:
           run: the run.
           states: its students, on the devices; not to be used again.
+          step: how many steps they have taken.
           bar: moves by the images that were learned from.
           say: is called with a line for the user.
+          is_to_end: is asked after each program of training steps.
         """
+        self.states = states
         self._run = run
-        self._states = states
+        self._step = step
         self._bar = bar
         self._say = say
+        self._is_to_end = is_to_end
         self._epochs_started = 0
         self._compiled = False
 
-    def start_epoch(self, number: int, last_seconds: float | None) -> Epoch:
-        """Has the devices train and evaluate for an epoch.
+    def start_epoch(self, number: int, last_seconds: float | None) -> Epoch | None:
+        """Has the devices train, from where the states are, and evaluate for an epoch.
 
         Args:
           number: of the epoch, from 0.
           last_seconds: what the epoch before took, if that is known.
+
+        Returns:
+          The epoch, or None if it was to end before all its steps were taken.
         """
         start = time.perf_counter()
-        train = self._train(number, last_seconds)
-        programs, states = self._run.programs, self._states
+        if not self._train(number, last_seconds):
+            return None
+        programs, states = self._run.programs, self.states
         networks = [state.variables for state in states]
         test = programs.evaluate(
             networks, self._run.test, self._run.config.eval_batch_size
@@ -89,35 +101,39 @@ class Trainer:
         if programs.runs_ahead:  # the next epoch takes the states' memory
             states = jax.tree.map(jnp.copy, states)
         self._epochs_started += 1
-        return Epoch(number, start, states, train, [test])
+        return Epoch(number, start, states, test)
 
-    def _train(self, number: int, last_seconds: float | None) -> list[Sums]:
+    def _train(self, number: int, last_seconds: float | None) -> bool:
+        """Takes the epoch's steps; False if it was to end before the last."""
         run = self._run
         orders = run.programs.epoch_orders(
-            self._states, number, run.train.labels.shape[1]
+            self.states, number, run.train.labels.shape[1]
         )
+        batches = run.batches[self._step - number * len(run.batches) :]
         per_call = self._steps_per_call(last_seconds)
         # What is traced isn't the process's first epoch, which compiles.
         traced = run.config.profile_steps if self._epochs_started == 1 else 0
-        sums: list[Sums] = []
         if traced:
             folder = run.workdir / "profile"
             with jax.profiler.trace(folder, create_perfetto_trace=True):
-                sums = self._steps(orders, epoch_calls(run.batches[:traced], per_call))
-                jax.block_until_ready(sums)
+                whole = self._steps(orders, epoch_calls(batches[:traced], per_call))
+                jax.block_until_ready(self.states)
             self._say(f"a trace of the epoch's first steps is in {folder}")
-        sums += self._steps(orders, epoch_calls(run.batches[traced:], per_call))
-        return sums
+            if not whole:
+                return False
+        return self._steps(orders, epoch_calls(batches[traced:], per_call))
 
     def _steps(
         self, orders: tuple[jax.Array, ...], calls: list[tuple[int, int, int]]
-    ) -> list[Sums]:
-        """Programs of steps, as `epoch_calls` has them; returns each one's metrics."""
+    ) -> bool:
+        """Programs of steps, as `epoch_calls` has them; False if it was to end."""
         run = self._run
-        sums: list[Sums] = []
+        under_way: list[jax.Array] = []
         for position, num_steps, batch_size in calls:
-            self._states, metrics = run.programs.train_steps(
-                self._states,
+            if self._is_to_end():
+                return False
+            self.states, step = run.programs.train_steps(
+                self.states,
                 run.teacher,
                 run.train,
                 orders,
@@ -126,18 +142,16 @@ class Trainer:
                 run.replicated_hyperparameters,
                 batch_size,
             )
-            sums.append(metrics)
-            self._say_when_first(metrics)
-            if len(sums) > CALLS_IN_FLIGHT:
-                jax.block_until_ready(sums[-1 - CALLS_IN_FLIGHT])
+            self._step += num_steps
+            under_way.append(step)
+            if not self._compiled:
+                jax.block_until_ready(step)
+                self._compiled = True
+                self._say(FIRST_STEP)
+            if len(under_way) > CALLS_IN_FLIGHT:
+                jax.block_until_ready(under_way.pop(0))
             self._bar.update(num_steps * batch_size * len(run.seeds))
-        return sums
-
-    def _say_when_first(self, metrics: Sums) -> None:
-        if not self._compiled:
-            jax.block_until_ready(metrics)
-            self._compiled = True
-            self._say(FIRST_STEP)
+        return True
 
     def _steps_per_call(self, last_seconds: float | None) -> int:
         """As configured; else 1 on a CPU, and on accelerators the whole epoch.

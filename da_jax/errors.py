@@ -1,6 +1,9 @@
 """The one exception whose message is written for the user."""
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 
 class UserError(ValueError):
@@ -11,6 +14,27 @@ class UserError(ValueError):
 
 
 EXIT_CODE = 2
+
+
+class DivergedError(UserError):
+    """A run was stopped because no student's loss is finite any more."""
+
+    def __init__(self, record: Mapping[str, Any], workdir: Path) -> None:
+        """`record` is the epoch's, of the run in `workdir`."""
+        steps = ", ".join(
+            f"seed {seed} at step {step}" for seed, step in record["diverged"].items()
+        )
+        super().__init__(
+            f"the loss isn't finite any more: {steps}, in epoch {record['epoch']} at"
+            f" learning rate {record['learning_rate']:.3g}; the last good checkpoint"
+            f" is in {workdir / 'checkpoints'}; try a smaller"
+            " config.optimizer.learning_rate in another --workdir"
+        )
+
+
+def warn(message: str) -> None:
+    """Tells the user of something that went wrong, in one line on standard error."""
+    print(f"warning: {message}", file=sys.stderr)
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:

@@ -8,14 +8,14 @@ import json
 from pathlib import Path
 
 from da_jax import locations
-from da_jax.command_line import run
+from da_jax.command_line import Parser, run
 from da_jax.errors import UserError
 
 BATCH_SIZE = 500
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m da_jax.evaluate", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--model", required=True, help="architecture, e.g. resnet56")
@@ -53,6 +53,7 @@ def evaluate(
     from da_jax.models import create_model
     from da_jax.state import Problem
 
+    create_model(model)  # or it is unknown
     loaded = checkpointing.load_model(checkpoint, last=last)
     data = load_dataset(dataset, data_dir)
     if (loaded.name, loaded.num_classes) != (model, data.num_classes):
@@ -74,7 +75,7 @@ def evaluate(
         programs.replicate(data.test),
         BATCH_SIZE * programs.num_devices,
     )
-    (metrics,) = programs.mean_metrics([sums])
+    (metrics,) = programs.mean_metrics(sums)
     return {
         "top1": 100 * metrics["top1"],
         "top5": 100 * metrics["top5"],

@@ -1,7 +1,6 @@
 """Where a run's metrics go: the console, `metrics.jsonl` and TensorBoard."""
 
 import json
-import logging
 import math
 import os
 import statistics
@@ -74,7 +73,6 @@ class _TensorBoard:
             )
             return
         tensorflow.config.set_visible_devices([], "GPU")  # JAX has them
-        logging.getLogger("absl").setLevel(logging.WARNING)
         self._writer = metric_writers.SummaryWriter(str(self._workdir))
 
     def close(self) -> None:
@@ -120,7 +118,7 @@ def by_seed(record: Record) -> list[Record]:
 
 def _scalars(record: Record) -> Iterator[tuple[str, float]]:
     for name, value in record.items():
-        if name not in ("step", "seeds") and value is not None:
+        if isinstance(value, int | float) and name != "step":
             yield name, value
     for of_seed in record.get("seeds", []):
         for name, value in of_seed.items():
@@ -133,7 +131,7 @@ def console_line(record: Record) -> str:
     parts = [
         f"epoch {record['epoch']:3d}",
         f"lr {record['learning_rate']:.3g}",
-        f"loss {record['train_loss']:.4f}",
+        f"loss {_figure(record['train_loss'], '.4f')}",
         f"train {record['train_top1']:.2f} %",
         f"test {record['test_top1']:.2f} % (top-5 {record['test_top5']:.2f} %)",
     ]
@@ -142,12 +140,12 @@ def console_line(record: Record) -> str:
     if "train_augmented" in record:
         parts.append(
             f"augmented {record['train_augmented']:.2f}, disagreement"
-            f" {_scientific(record['train_disagreement_before'])} →"
-            f" {_scientific(record['train_disagreement_after'])}"
+            f" {_figure(record['train_disagreement_before'], '.2e')} →"
+            f" {_figure(record['train_disagreement_after'], '.2e')}"
         )
     parts.append(f"{record['seconds']:.1f} s")
     return " | ".join(parts)
 
 
-def _scientific(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2e}"
+def _figure(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)

@@ -7,11 +7,11 @@ import argparse
 from pathlib import Path
 
 from da_jax import locations
-from da_jax.command_line import run
+from da_jax.command_line import Parser, run
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m da_jax.prepare", description=__doc__.splitlines()[0]
     )
     parser.add_argument("--dataset", choices=["cifar100"], required=True)

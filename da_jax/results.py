@@ -38,7 +38,8 @@ def create_results(config: ConfigDict, history: list[Record]) -> dict[str, Any]:
 
     `best` follows the original's protocol: the best epoch, picked on the test set; each
     seed has its own. `best` and `last` are means over the seeds, and `test_top1_std`
-    the standard deviation (n − 1), None of a single seed.
+    the standard deviation (n − 1), None of a single seed. A seed whose loss wasn't
+    finite any more has `diverged_at`, the first such step.
     """
     seeds = []
     for student, last in enumerate(by_seed(history[-1])):
@@ -51,6 +52,10 @@ def create_results(config: ConfigDict, history: list[Record]) -> dict[str, Any]:
                 "last": {name: last[name] for name in ("epoch", *FIGURES)},
             }
         )
+        for record in history:
+            if str(config.seed + student) in record.get("diverged", {}):
+                diverged_at = record["diverged"][str(config.seed + student)]
+                seeds[-1].setdefault("diverged_at", diverged_at)
     device = jax.devices()[0]
     return {
         "config": config.to_dict(),

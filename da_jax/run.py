@@ -1,7 +1,9 @@
 """A run before its first step: its data, teacher, programs and folder."""
 
+import contextlib
 import dataclasses
-import json
+import fcntl
+from collections.abc import Iterator
 from pathlib import Path
 
 from ml_collections import ConfigDict
@@ -129,20 +131,42 @@ def _load_teacher(config: ConfigDict, dataset: Dataset) -> Variables:
     return teacher.variables
 
 
-def claim(run: Run) -> None:
-    """Marks the workdir as this config's.
+@contextlib.contextmanager
+def claimed(run: Run) -> Iterator[None]:
+    """The workdir is this config's from now on, and this process's until the end.
 
     Raises:
-      UserError: it holds a run of another config; with the fields that differ.
+      UserError: it holds a run of another config, with the fields that differ; or
+        another process is at it.
     """
+    try:
+        run.workdir.mkdir(parents=True, exist_ok=True)
+        file = (run.workdir / "lock").open("a")
+    except OSError as error:
+        raise UserError(
+            f"--workdir {run.workdir} can't be written: {error.strerror}"
+        ) from error
+    with file as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another process is at the run in {run.workdir}; wait for its end, or"
+                " choose another --workdir"
+            ) from error
+        _mark(run)
+        yield
+
+
+def _mark(run: Run) -> None:
+    """Leaves the config in the workdir, if there isn't another there."""
     file = run.workdir / "config.json"
     config = run.config.to_dict()
     if file.exists():
-        differing = differing_fields(config, json.loads(file.read_text()))
+        differing = differing_fields(config, checkpointing.read_json(file))
         if differing:
             raise UserError(
                 f"{run.workdir} holds a run of another config: {'; '.join(differing)};"
                 " choose another --workdir"
             )
-    run.workdir.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(config, indent=1) + "\n")
+    checkpointing.write_json(file, config)

@@ -7,8 +7,8 @@ again goes on from the newest checkpoint. Of several processes only the first wr
 and reads it.
 """
 
+import contextlib
 import dataclasses
-import json
 import time
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,11 @@ from da_jax.checkpointing import Model, RunCheckpoint, RunCheckpoints
 from da_jax.composition import States
 from da_jax.configuration import check_config
 from da_jax.epoch import Epoch, Trainer
+from da_jax.errors import DivergedError
+from da_jax.interruption import Interruption, RunEndedError
 from da_jax.metrics import Record, Writers, create_record
 from da_jax.results import best_record, best_student, create_results
-from da_jax.run import Run, claim, set_up
+from da_jax.run import Run, claimed, set_up
 from da_jax.state import TrainState, Variables
 
 
@@ -54,52 +56,68 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 
     Raises:
       UserError: the config can't be meant, something it names is missing, or the
-        workdir belongs to a run of another config.
+        workdir belongs to a run of another config or process.
+      DivergedError: no student's loss is finite any more.
+      RunEndedError: by SIGTERM or SIGINT, after a checkpoint.
     """
     check_config(config)
     locations.check_prerequisites(config)
     run = set_up(config, workdir)
-    checkpoints = None
-    if parallel.is_first_process():
-        claim(run)
-        checkpoints = RunCheckpoints(workdir)
-    try:
-        states, progress = _restore(run, checkpoints)
-        _train(run, states, progress, checkpoints)
-    finally:
+    with contextlib.ExitStack() as stack:
+        checkpoints = None
+        if parallel.is_first_process():
+            stack.enter_context(claimed(run))
+            checkpoints = stack.enter_context(
+                contextlib.closing(RunCheckpoints(workdir))
+            )
+        interruption = stack.enter_context(Interruption())
+        states, step, progress = _restore(run, checkpoints)
+        _train(run, states, step, progress, checkpoints, interruption)
+        results = create_results(config, progress.history)
         if checkpoints is not None:
-            checkpoints.close()
-    results = create_results(config, progress.history)
-    if parallel.is_first_process():
-        _finish(run, progress, results)
+            _finish(run, progress, results)
     return results
 
 
-def _restore(run: Run, checkpoints: RunCheckpoints | None) -> tuple[States, Progress]:
-    """The newest checkpoint's students, in every process; else a fresh start."""
+def _restore(
+    run: Run, checkpoints: RunCheckpoints | None
+) -> tuple[States, int, Progress]:
+    """The newest checkpoint's students and their step, in every process; else new."""
     states = run.programs.create_train_states(run.config.seed)
     checkpoint = checkpoints.restore() if checkpoints is not None else None
-    history = parallel.from_first_process(checkpoint.history if checkpoint else [])
-    if not history:
-        return states, Progress(best=[{} for _ in run.seeds], history=[])
     students = run.programs.students(states)
+    if checkpoints is not None:
+        checkpoints.clean(checkpoint)
+    history = parallel.from_first_process(checkpoint.history if checkpoint else None)
+    if history is None:
+        return states, 0, Progress([student.variables for student in students], [])
+    best: list[Variables] = []
     if checkpoint is not None:
-        tqdm.write(f"going on after epoch {len(history)} of {run.workdir}")
         students = [
             checkpointing.from_tree(student, tree)
             for student, tree in zip(students, checkpoint.students, strict=True)
         ]
+        best = checkpoint.best
+        tqdm.write(f"going on after step {students[0].step} of {run.workdir}")
     students = parallel.arrays_from_first_process(students)
-    best = checkpoint.best if checkpoint else [{} for _ in run.seeds]
-    return run.programs.replicate_students(students), Progress(best, history)
+    states = run.programs.replicate_students(students)
+    return states, int(students[0].step), Progress(best, history)
 
 
 def _train(
     run: Run,
     states: States,
+    step: int,
     progress: Progress,
     checkpoints: RunCheckpoints | None,
+    interruption: Interruption,
 ) -> None:
+    """Trains to the last epoch, if nothing interrupts it.
+
+    Raises:
+      RunEndedError: a signal did; there is a checkpoint.
+      DivergedError: no student's loss is finite any more.
+    """
     num_epochs = run.config.num_epochs
     writers = Writers(run.workdir, progress.history) if checkpoints else None
     epoch_images = sum(size for _, size in run.batches) * len(run.seeds)
@@ -112,15 +130,25 @@ def _train(
         disable=None if writers else True,  # None: only on a terminal
     ) as bar:
         say = tqdm.write if writers else lambda line: None
-        trainer = Trainer(run, states, bar, say)
+        # Several processes can only end together: after an epoch.
+        is_to_end = interruption.is_requested if parallel.is_alone() else lambda: False
+        trainer = Trainer(run, states, step, bar, say, is_to_end)
         for epoch in range(len(progress.history), num_epochs):
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
             last = progress.history[-1]["seconds"] if progress.history else None
-            under_way.append(trainer.start_epoch(epoch, last))
+            started = trainer.start_epoch(epoch, last)
+            if started is not None:
+                under_way.append(started)
+            is_end = parallel.from_first_process(interruption.is_requested())
+            is_end = is_end or started is None
             # While an accelerator is at the next epoch, the host sees to the last one.
-            waiting = run.programs.runs_ahead and epoch + 1 < num_epochs
-            while len(under_way) > waiting:
+            is_ahead = run.programs.runs_ahead and epoch + 1 < num_epochs
+            while len(under_way) > (is_ahead and not is_end):
                 _finish_epoch(run, progress, under_way.pop(0), writers, checkpoints)
+            if is_end and len(progress.history) < num_epochs:
+                students = run.programs.students(trainer.states)
+                _save(run, progress, students, checkpoints)
+                raise RunEndedError(interruption.number, int(students[0].step))
     if writers is not None:
         writers.close()
 
@@ -132,8 +160,12 @@ def _finish_epoch(
     writers: Writers | None,
     checkpoints: RunCheckpoints | None,
 ) -> None:
-    """Waits for an epoch's metrics, and keeps what is to be kept of it."""
-    train = run.programs.mean_metrics(epoch.train)
+    """Waits for an epoch's metrics, and keeps what is to be kept of it.
+
+    Raises:
+      DivergedError: no student's loss is finite any more.
+    """
+    train = run.programs.mean_metrics(tuple(state.metrics for state in epoch.states))
     test = run.programs.mean_metrics(epoch.test)
     now = time.perf_counter()
     seconds = now - max(epoch.start, progress.last_finish)
@@ -142,10 +174,12 @@ def _finish_epoch(
     seconds = parallel.from_first_process(seconds)
     record = _record(run, epoch.number, seconds, train, test)
     progress.history.append(record)
-    students = run.programs.students(epoch.states)
-    _keep_best(progress, students)
     if writers is not None:
         writers.write(record)
+    if len(record.get("diverged", {})) == len(run.seeds):
+        raise DivergedError(record, run.workdir)
+    students = run.programs.students(epoch.states)
+    _keep_best(progress, students)
     if is_due(epoch.number + 1, run.config.checkpoint_every, run.config.num_epochs):
         _save(run, progress, students, checkpoints)
 
@@ -181,12 +215,21 @@ def _record(
         "learning_rate": float(learning_rate),
         "seconds": seconds,
     }
+    diverged = {
+        # A loss that isn't finite leaves no later one that is.
+        str(seed): first_step + round(finite * len(run.batches)) + 1
+        for seed, of_train in zip(run.seeds, train, strict=True)
+        if (finite := of_train.pop("finite")) < 1
+    }
     metrics = [
         {f"train_{name}": value for name, value in of_train.items()}
         | {f"test_{name}": value for name, value in of_test.items()}
         for of_train, of_test in zip(train, test, strict=True)
     ]
-    return create_record(progress, run.seeds, metrics)
+    record = create_record(progress, run.seeds, metrics)
+    if diverged:
+        record["diverged"] = diverged
+    return record
 
 
 def _save(
@@ -202,7 +245,7 @@ def _save(
                 num_classes=run.num_classes,
                 students=[checkpointing.to_tree(student) for student in students],
                 best=list(progress.best),
-                best_student=best_student(progress.history),
+                best_student=best_student(progress.history) if progress.history else 0,
                 history=list(progress.history),
             )
         )
@@ -222,5 +265,4 @@ def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:
             "test_top1": results["seeds"][index]["best"]["test_top1"],
         }
         checkpointing.save_model(run.workdir / folder, best, provenance)
-    file = run.workdir / "results.json"
-    file.write_text(json.dumps(results, indent=1) + "\n")
+    checkpointing.write_json(run.workdir / "results.json", results)

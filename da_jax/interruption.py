@@ -1,0 +1,70 @@
+"""SIGTERM and SIGINT: a run is asked to end, and does so after its step."""
+
+import os
+import signal
+import sys
+import threading
+from types import FrameType, TracebackType
+from typing import Any
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class RunEndedError(Exception):
+    """A run was asked to end and has, with nothing lost.
+
+    Attributes:
+      exit_code: 128 and the signal's number, as shells have it.
+    """
+
+    def __init__(self, number: int | None, step: int) -> None:
+        """By the signal `number` (None: another process's), after `step` steps."""
+        number = number or signal.SIGTERM
+        self.exit_code = 128 + number
+        super().__init__(
+            f"ended by {signal.Signals(number).name} after step {step}, with a"
+            " checkpoint; the same command goes on from there"
+        )
+
+
+class Interruption:
+    """While it is entered, a first signal is a request and a second one ends at once.
+
+    Attributes:
+      number: of the signal that came, or None.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._handlers: dict[int, Any] = {}
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python's signals are the main thread's
+        for number in SIGNALS:
+            self._handlers[number] = signal.signal(number, self._request)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    def is_requested(self) -> bool:
+        """Whether the run is to end."""
+        return self.number is not None
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.number is not None:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self.number = number
+        name = signal.Signals(number).name
+        sys.stderr.write(
+            f"{name}: the run ends after this step, with a checkpoint; a second signal"
+            " ends it at once\n"
+        )
