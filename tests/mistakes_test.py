@@ -1,0 +1,160 @@
+"""What a user can do wrong: one clear line each, and nothing is written."""
+
+import pickle
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.commands import run_all
+from tests.datasets_test import binary_folder, packed, python_folder
+
+DIGITS = "--config=configs/digits.py"
+NO_DOWNLOAD = "--config.dataset=digits"
+
+FIELDS = [
+    ("batch_size=0", "at least 2"),
+    ("batch_size=1", "at least 2"),
+    ("batch_size=2000", "only 1437"),
+    ("batch_size=many", "batch_size"),
+    ("eval_batch_size=0", "at least 1"),
+    ("num_epochs=0", "at least 1"),
+    ("num_epochs=-3", "at least 1"),
+    ("num_seeds=0", "at least 1"),
+    ("seed=-1", "from 0 to 2**32 - 1"),
+    ("seed=4294967296", "from 0 to 2**32 - 1"),
+    ("checkpoint_every=0", "at least 1"),
+    ("steps_per_call=-1", "at least 0"),
+    ("profile_steps=-1", "at least 0"),
+    ("precision=float16", "known: float32, tensorfloat32, bfloat16"),
+    ("parallel=both", "known: batch, seeds"),
+    ("student=resnet9", "resnet8x4"),
+    ("teacher.model=resnet21", "resnet20"),
+    ("teacher.model=resnet32", "is a resnet20 of 10 classes"),
+    ("teacher.checkpoint=nowhere", "nowhere"),
+    ("teacher.checkpoint=configs", "configs"),
+    ("method=DK", "KD"),
+    ("dataset=cifar10", "known: "),
+    ("augmentation=noise", "known: none, disagreement"),
+    ("disagreement.divergence=js", "known: mse, kl"),
+    ("disagreement.probability=1.5", "from 0 to 1"),
+    ("disagreement.probability=-0.1", "from 0 to 1"),
+    ("disagreement.probability=nan", "from 0 to 1"),
+    ("disagreement.learning_rate=-1.0", "at least 0"),
+    ("disagreement.learning_rate=inf", "at least 0"),
+    ("disagreement.steps=-1", "at least 0"),
+    ("disagreement.steps=1.5", "steps"),
+    ("disagreement.reference_batch=-64", "at least 0"),
+    ("KD.temperature=0.0", "positive"),
+    ("KD.temperature=nan", "positive"),
+    ("optimizer.learning_rate=0.0", "positive"),
+    ("optimizer.learning_rate=nan", "positive"),
+    ("optimizer.momentum=1.0", "below 1"),
+    ("optimizer.weight_decay=-0.1", "at least 0"),
+    ("optimizer.decay_rate=0.0", "above 0"),
+    ("optimizer.decay_rate=2.0", "at most 1"),
+    ("optimizer.decay_epochs=(5,3)", "later than the one before"),
+    ("optimizer.decay_epochs=(0,)", "from 1 on"),
+    ("sede=1", "sede"),
+    ("disagreement.prob=0.5", "prob"),
+]
+"""Overrides of configs/digits.py, and what the line says of them."""
+
+PREPARE = ("da_jax.prepare", "--dataset", "cifar100", "--archive")
+
+COMMANDS = [
+    (("da_jax.main",), "no config"),
+    (("da_jax.main", "--config=configs/missing.py"), "missing.py"),
+    (("da_jax.main", "--config=configs/digits.py:ad"), "known: resnet20, da, kd"),
+    (
+        ("da_jax.main", "--config=configs/teacher.py:resnet9", NO_DOWNLOAD),
+        "resnet8x4",
+    ),
+    (("da_jax.main", "--config=configs/teacher.py"), "configs/teacher.py:vgg13"),
+    (("da_jax.main", DIGITS, "--confg.seed=1"), "confg"),
+    (("da_jax.main", DIGITS, "--config.num_epochs=1", "--config.profile_steps=2"), "2"),
+    (("da_jax.evaluate", "--model", "resnet8", "--checkpoint", "nowhere"), "nowhere"),
+    (("da_jax.evaluate", "--model", "resnet9", "--checkpoint", "x"), "resnet8x4"),
+    (("da_jax.evaluate", "--model", "resnet8"), "--checkpoint"),
+    (("da_jax.prepare", "--dataset", "cifar100"), "--archive"),
+    (("da_jax.prepare", "--dataset", "cifar10", "--archive", "x"), "cifar100"),
+    ((*PREPARE, "nowhere"), "nowhere"),
+    ((*PREPARE, "README.md"), "README"),
+    ((*PREPARE, "{files}/cut.tar.gz"), "cut.tar.gz is no readable"),
+    ((*PREPARE, "{files}/empty"), "empty is no CIFAR-100 archive"),
+    ((*PREPARE, "{files}/cifar-100-binary"), "train.bin is damaged: 100 bytes"),
+    ((*PREPARE, "{files}/small_images"), "no [N, 3072] array of bytes"),
+    ((*PREPARE, "{files}/other_labels"), "label 200 of 100 classes in train"),
+    ((*PREPARE, "{files}/few"), "30 train images instead of 50,000"),
+    (("convert", "--model", "resnet9", "--source", "x", "--output", "y"), "resnet8x4"),
+    (
+        ("convert", "--model", "resnet8", "--source", "x", "--output", "y"),
+        "x can't be read",
+    ),
+    (
+        ("convert", "--model", "resnet8", "--source", "README.md", "--output", "y"),
+        "README.md",
+    ),
+    (("convert", "--all", "--source", "README.md", "--output", "y"), "README.md"),
+]
+"""Whole commands, and what the line says of them."""
+
+
+def write_files(folder):
+    """Archives that something is wrong with, as the commands above name them."""
+    python = python_folder(folder)
+    shutil.copytree(python, folder / "few")
+    rows = {"fine_labels": [1] * 30, "coarse_labels": [1] * 30}
+    for name, images, labels in (
+        ("small_images", np.zeros((30, 1024), np.uint8), rows),
+        (
+            "other_labels",
+            np.zeros((30, 3072), np.uint8),
+            rows | {"fine_labels": [200] * 30},
+        ),
+    ):
+        shutil.copytree(python, folder / name)
+        content = pickle.dumps({"data": images, **labels}, protocol=2)
+        (folder / name / "train").write_bytes(content)
+    (folder / "cut.tar.gz").write_bytes(packed(python).read_bytes()[:5000])
+    (folder / "empty").mkdir()
+    (binary_folder(folder) / "train.bin").write_bytes(bytes(100))
+
+
+def cases(folder):
+    workdir = f"--workdir={folder / 'run'}"
+    for override, message in FIELDS:
+        yield ("da_jax.main", DIGITS, workdir, f"--config.{override}"), message
+    for (module, *arguments), message in COMMANDS:
+        own = (workdir,) if module == "da_jax.main" else ()
+        if module == "da_jax.prepare":
+            own = (f"--data_dir={folder / 'data'}",)
+        words = [word.format(files=folder / "files") for word in arguments]
+        yield (module, *own, *words), message
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "files").mkdir()
+    write_files(folder / "files")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ended(folder):
+    return run_all([command for command, _ in cases(folder)])
+
+
+@pytest.mark.parametrize(
+    "index",
+    range(len(FIELDS) + len(COMMANDS)),
+    ids=[override for override, _ in FIELDS] + [" ".join(c) for c, _ in COMMANDS],
+)
+def test_a_mistake_ends_in_one_line(folder, ended, index):
+    command, message = list(cases(folder))[index]
+    done = ended[index]
+    assert done.returncode == 2, (command, done)
+    assert done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not done.stdout
+    assert [file.name for file in folder.iterdir()] == ["files"]
