@@ -49,7 +49,7 @@ def outcome(workdir):
         {name: value for name, value in record.items() if name != "seconds"}
         for record in records(workdir)
     ]
-    best = (workdir / "best" / "sha256.json").read_text()
+    best = json.loads((workdir / "best" / "sha256.json").read_text())
     return results["best"], results["last"], arrays, history, best
 
 
