@@ -137,7 +137,7 @@ def assert_same(found, expected):
 
 def test_the_run_is_worth_comparing(x64):
     """Coins fall both ways, and the ascent raises the disagreement."""
-    _, (_, metrics, evaluated) = alone("cifar100")
+    _, (metrics, evaluated) = alone("cifar100")
     assert 0.4 < metrics["augmented"] < 1
     assert metrics["disagreement_after"] > metrics["disagreement_before"] > 0
     assert evaluated["loss"] > 0
