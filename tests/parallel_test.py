@@ -173,8 +173,8 @@ def test_devices_hardly_change_the_numbers_in_float32(name, devices):
     dtype = jnp.float32
     (student,), _ = train(name, dtype=dtype, devices=devices, steps=1)
     assert distance(student.params, alone(name, dtype, steps=1)[0].params) < 1e-4
-    _, ((_, found, _),) = train(name, dtype=dtype, devices=devices)
-    _, (_, expected, _) = alone(name, dtype)
+    _, ((found, _),) = train(name, dtype=dtype, devices=devices)
+    _, (expected, _) = alone(name, dtype)
     for loss in ("loss", "loss_ce", "loss_kd"):
         assert found[loss] == pytest.approx(expected[loss], rel=0.05)
 
@@ -224,7 +224,7 @@ def one_of_two_processes(address, process, split, file):
     assert parallel.from_first_process([int(process)]) == [0]
     if parallel.is_first_process():
         leaves = [jax.tree.leaves(student) for student in students]
-        losses = [metrics["loss"] for _, metrics, _ in measured]
+        losses = [metrics["loss"] for metrics, _ in measured]
         np.savez(
             file,
             losses=losses,
@@ -267,7 +267,7 @@ def test_two_processes_of_two_devices(x64, tmp_path, split):
         assert process.returncode == 0, errors
     with np.load(tmp_path / "students.npz") as found:
         for seed in range(4 if split == "seeds" else 1):
-            student, (_, metrics, _) = alone("cifar100", seed=seed)
+            student, (metrics, _) = alone("cifar100", seed=seed)
             assert found["losses"][seed] == pytest.approx(metrics["loss"], rel=1e-9)
             expected = jax.tree.leaves(student)
             leaves = [found[f"{seed}/{index}"] for index in range(len(expected))]
