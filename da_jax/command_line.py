@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ def run(command: Callable[[], None]) -> None:
     """Runs `command`; a user's mistake ends in one line and exit code 2."""
     # What Orbax raises it logs too, and TensorStore's threads print it.
     absl.logging.set_verbosity(absl.logging.FATAL)
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     sys.unraisablehook = _print_of_the_main_thread
     try:
         command()

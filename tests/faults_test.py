@@ -20,7 +20,7 @@ COMMAND = ("--config=configs/digits.py", *SHORT, "--config.num_epochs=3")
 
 
 def start(workdir, *arguments, devices=1):
-    """The main command under way; it has taken its first step."""
+    """The main command after its first step, or at its end if none was left."""
     flags = f"--xla_force_host_platform_device_count={devices}"
     process = subprocess.Popen(
         [sys.executable, "-m", "da_jax.main", f"--workdir={workdir}", *arguments],
@@ -33,7 +33,8 @@ def start(workdir, *arguments, devices=1):
     for line in process.stdout:
         if line.startswith(FIRST_STEP):
             return process
-    raise AssertionError(process.stderr.read())
+    assert process.wait() == 0, process.stderr.read()
+    return process
 
 
 def outcome(workdir):
