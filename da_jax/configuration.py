@@ -7,16 +7,16 @@ import flax.linen as nn
 import numpy as np
 from ml_collections import ConfigDict
 
+from da_jax.augmentations import AUGMENTATIONS
 from da_jax.datasets import DATASETS, Dataset
-from da_jax.disagreement import DIVERGENCES, DisagreementAugmentation
+from da_jax.disagreement import DIVERGENCES
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS, create_method
 from da_jax.models import MODELS, create_model
 from da_jax.models.network import PRECISIONS
+from da_jax.optim import OPTIMIZERS
 from da_jax.parallel import SPLITS, batch_axis
 from da_jax.state import Hyperparameters, Problem
-
-AUGMENTATIONS = ("none", "disagreement")
 
 FIELDS_OF_THE_MACHINE = (
     "data_dir",
@@ -33,9 +33,10 @@ NAMES: dict[str, tuple[str, Any]] = {
     "student": ("model", MODELS),
     "teacher.model": ("model", MODELS),
     "method": ("method", METHODS),
-    "augmentation": ("augmentation", AUGMENTATIONS),
+    "augmentation": ("augmentation", ("none", *AUGMENTATIONS)),
     "precision": ("precision", PRECISIONS),
     "parallel": ("split over the devices", SPLITS),
+    "optimizer.name": ("optimizer", OPTIMIZERS),
     "disagreement.divergence": ("divergence", DIVERGENCES),
 }
 """Fields that name an entry of a table: what it is called, and the table."""
@@ -55,21 +56,32 @@ RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda value: 0 <= value < float("inf"),
         "at least 0",
     ),
+    "optimizer.dot_delta": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
     "optimizer.decay_rate": (lambda value: 0 < value <= 1, "above 0, at most 1"),
     "optimizer.decay_epochs": (
         lambda value: list(value) == sorted(set(value)) and min(value, default=1) >= 1,
         "epochs from 1 on, each later than the one before",
     ),
     "disagreement.steps": (lambda value: value >= 0, "at least 0"),
-    "disagreement.learning_rate": (
-        lambda value: 0 <= value < float("inf"),
-        "at least 0",
-    ),
-    "disagreement.probability": (lambda value: 0 <= value <= 1, "from 0 to 1"),
+    "pgd.steps": (lambda value: value >= 0, "at least 0"),
+    "pgd.radius": (lambda value: 0 <= value < float("inf"), "at least 0"),
+    **{
+        f"{section}.learning_rate": (
+            lambda value: 0 <= value < float("inf"),
+            "at least 0",
+        )
+        for section in ("disagreement", "fgsm", "pgd")
+    },
+    **{
+        f"{section}.probability": (lambda value: 0 <= value <= 1, "from 0 to 1")
+        for section in ("disagreement", "fgsm", "pgd")
+    },
     "disagreement.reference_batch": (lambda value: value >= 0, "at least 0 (0: off)"),
-    "KD.temperature": (lambda value: 0 < value < float("inf"), "positive"),
 }
 """What the values of fields may be: a test, and how to say it."""
+
+POSITIVE = ("temperature", "variance", "warmup")
+"""A method's numbers that are; the others are at least 0."""
 
 
 def check_config(config: ConfigDict) -> None:
@@ -88,18 +100,33 @@ def check_config(config: ConfigDict) -> None:
             raise UserError(
                 f"config.{field} is {fields[field]!r}; it must be {description}"
             )
+    _check_method(config)
     if config.profile_steps and config.num_epochs < 2:
         raise UserError(
             "config.profile_steps traces a run's second epoch, but config.num_epochs"
             " is 1; train for 2"
         )
-    uses_teacher = create_method(config.method, {}).uses_teacher
+    uses_teacher = METHODS[config.method].uses_teacher
     if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
         raise UserError(
             f"config.teacher.model is empty, but method {config.method} with"
             f" augmentation {config.augmentation} needs a"
             f" teacher; name one of {', '.join(MODELS)}"
         )
+
+
+def _check_method(config: ConfigDict) -> None:
+    for name, value in _method_section(config).items():
+        least = 1 if type(value) is int and name != "hint_layer" else 0
+        is_fine, description = value >= least, f"at least {least}"
+        if type(value) is float:
+            is_fine, description = 0 <= value < float("inf"), "at least 0"
+            if name in POSITIVE:
+                is_fine, description = 0 < value < float("inf"), "positive"
+        if not is_fine:
+            raise UserError(
+                f"config.{config.method}.{name} is {value!r}; it must be {description}"
+            )
 
 
 def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
@@ -119,15 +146,22 @@ def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:
         teacher = network(config.teacher.model)
     settings, _ = _split(_method_section(config))
     augmentation = None
-    if config.augmentation == "disagreement":
-        ascent_settings, _ = _split(config.disagreement.to_dict())
-        augmentation = DisagreementAugmentation(**ascent_settings)
+    if config.augmentation != "none":
+        ascent_settings, _ = _split(_ascent_section(config))
+        augmentation = AUGMENTATIONS[config.augmentation](**ascent_settings)
     return Problem(
         student=network(config.student),
         teacher=teacher,
-        method=create_method(config.method, settings),
+        method=create_method(
+            config.method,
+            axis_name=axis_name,
+            **PRECISIONS[config.precision],
+            **settings,
+        ),
         augmentation=augmentation,
         preprocessing=dataset.preprocessing,
+        optimizer=config.optimizer.name,
+        num_examples=len(dataset.train.labels),
         axis_name=axis_name,
     )
 
@@ -137,16 +171,20 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
     _, weights = _split(_method_section(config))
     if not config.use_labels:
         weights["ce_weight"] = 0.0
+    _, ascent = _split(_ascent_section(config))
     optimizer = config.optimizer
     return Hyperparameters(
         method=dict[str, Any](weights),
-        ascent_learning_rate=config.disagreement.learning_rate,
-        ascent_probability=config.disagreement.probability,
+        ascent_learning_rate=ascent["learning_rate"],
+        ascent_probability=ascent["probability"],
+        ascent_radius=ascent.get("radius", 0.0),
         learning_rate=optimizer.learning_rate,
         decay_rate=optimizer.decay_rate,
         decay_steps=np.array(optimizer.decay_epochs, np.int32) * steps_per_epoch,
+        steps_per_epoch=steps_per_epoch,
         momentum=optimizer.momentum,
         weight_decay=optimizer.weight_decay,
+        dot_delta=optimizer.dot_delta,
     )
 
 
@@ -163,6 +201,13 @@ def differing_fields(config: Mapping[str, Any], other: Mapping[str, Any]) -> lis
 def _method_section(config: ConfigDict) -> dict[str, Any]:
     section = config.get(config.method)
     return section.to_dict() if section else {}
+
+
+def _ascent_section(config: ConfigDict) -> dict[str, Any]:
+    section = config.augmentation
+    if section in ("none", "noise"):  # noise goes as far as the ascent
+        section = "disagreement"
+    return config[section].to_dict()
 
 
 def _split(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:

@@ -35,6 +35,9 @@ StudentFunction = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
 TeacherFunction = Callable[[jax.Array], jax.Array]
 """Images `[B, H, W, C]` to logits `[B, K]`."""
 
+Noise = Callable[[], jax.Array]
+"""Draws uniform(-1, 1) noise `[B, H, W, C]`."""
+
 
 def normalized_mse(student_logits: jax.Array, teacher_logits: jax.Array) -> jax.Array:
     """Mean over the classes of (S/‖S‖₁ − T/‖T‖₁)², from `[B, K]` to `[B]`."""
@@ -100,6 +103,34 @@ class DisagreementAugmentation:
             teacher_logits = standardize(teacher_logits)
         return DIVERGENCES[self.divergence](student_logits, teacher_logits)
 
+    def objective(
+        self, student_logits: jax.Array, teacher_logits: jax.Array, labels: jax.Array
+    ) -> jax.Array:
+        """What is ascended for each example, from `[B, K]` and `[B]` to `[B]`."""
+        del labels
+        return self.distance(student_logits, teacher_logits)
+
+    def direction(
+        self, gradient: jax.Array, adam: optax.OptState
+    ) -> tuple[jax.Array, optax.OptState]:
+        """Where a step goes, in units of α, and Adam's moments after it."""
+        downhill, adam = _ADAM.update(-gradient, adam)
+        return -downhill, adam
+
+    def constrain(
+        self, images: jax.Array, origin: jax.Array, radius: jax.typing.ArrayLike
+    ) -> jax.Array:
+        """Images after a step, brought back to where they may be."""
+        del origin, radius
+        return images
+
+    def finish(
+        self, images: jax.Array, origin: jax.Array, noise: Noise | None
+    ) -> jax.Array:
+        """Images after the last step."""
+        del origin, noise
+        return images
+
 
 class Ascent(flax.struct.PyTreeNode):
     """A batch on its way up.
@@ -109,6 +140,7 @@ class Ascent(flax.struct.PyTreeNode):
       batch_stats: the student's running statistics.
       adam: Adam's moments of the images.
       plateau: what ReduceLROnPlateau remembers; its `scale` multiplies α.
+      steps: how many were taken.
       initial_disagreement: the mean before the first step; 0 until there was one.
     """
 
@@ -116,6 +148,7 @@ class Ascent(flax.struct.PyTreeNode):
     batch_stats: Any
     adam: optax.OptState
     plateau: optax.OptState
+    steps: jax.Array
     initial_disagreement: jax.Array
 
 
@@ -135,6 +168,7 @@ def start(images: jax.Array, batch_stats: Any) -> Ascent:
         batch_stats=batch_stats,
         adam=_ADAM.init(images),
         plateau=_PLATEAU.init(images),
+        steps=jnp.zeros((), jnp.int32),
         initial_disagreement=jnp.zeros((), images.dtype),
     )
 
@@ -144,16 +178,18 @@ def ascent_step(
     ascent: Ascent,
     student: StudentFunction,
     teacher: TeacherFunction,
+    labels: jax.Array,
     learning_rate: jax.typing.ArrayLike,
     axis_name: str | None = None,
 ) -> Ascent:
-    """One step of Adam towards more disagreement.
+    """One step up the objective, which is the disagreement unless it is said otherwise.
 
     Args:
       augmentation: the ascent's fixed settings.
       ascent: where the batch is now; this device's share of it.
       student: in train mode, as the images are the only thing that moves.
       teacher: in eval mode.
+      labels: int `[B]`.
       learning_rate: α, in units of normalised pixels.
       axis_name: the pmapped axis the batch is split over, or None.
 
@@ -161,24 +197,26 @@ def ascent_step(
       Where the batch is one step later.
     """
 
-    def mean_disagreement(images: jax.Array) -> tuple[jax.Array, Any]:
+    def mean_objective(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Any]]:
         student_logits, batch_stats = student(images, ascent.batch_stats)
-        distances = augmentation.distance(student_logits, teacher(images))
-        return jnp.mean(distances), batch_stats
+        logits = student_logits, teacher(images)
+        objective = jnp.mean(augmentation.objective(*logits, labels))
+        return objective, (jnp.mean(augmentation.distance(*logits)), batch_stats)
 
-    (value, batch_stats), gradient = jax.value_and_grad(
-        mean_disagreement, has_aux=True
+    (value, (disagreement, batch_stats)), gradient = jax.value_and_grad(
+        mean_objective, has_aux=True
     )(ascent.images)
     batch_size = ascent.images.shape[0]
     if axis_name is not None:
         # Each device's mean sees the others' images through batch norm, and the
         # transpose of a psum is a psum: the gradient is the global one times N.
         devices = jax.lax.axis_size(axis_name)
-        value, gradient = jax.lax.pmean(value, axis_name), gradient / devices
+        value, disagreement = jax.lax.pmean((value, disagreement), axis_name)
+        gradient = gradient / devices
         batch_size = batch_size * devices
     if augmentation.reference_batch:
         gradient = gradient * (batch_size / augmentation.reference_batch)
-    direction, adam = _ADAM.update(-gradient, ascent.adam)
+    direction, adam = augmentation.direction(gradient, ascent.adam)
     step_size = learning_rate * ascent.plateau.scale
     plateau = ascent.plateau
     if augmentation.reduce_on_plateau:
@@ -187,12 +225,13 @@ def ascent_step(
     if not augmentation.update_batch_stats:
         batch_stats = ascent.batch_stats
     return Ascent(
-        images=ascent.images - step_size * direction,
+        images=ascent.images + step_size * direction,
         batch_stats=batch_stats,
         adam=adam,
         plateau=plateau,
+        steps=ascent.steps + 1,
         initial_disagreement=jnp.where(
-            ascent.adam.count == 0, value, ascent.initial_disagreement
+            ascent.steps == 0, disagreement, ascent.initial_disagreement
         ),
     )
 
@@ -202,14 +241,35 @@ def augment(
     ascent: Ascent,
     student: StudentFunction,
     teacher: TeacherFunction,
+    labels: jax.Array,
     learning_rate: jax.typing.ArrayLike,
     axis_name: str | None = None,
+    *,
+    radius: jax.typing.ArrayLike = float("inf"),
+    noise: Noise | None = None,
 ) -> Ascent:
-    """All `augmentation.steps` steps from `ascent`; arguments as of `ascent_step`."""
+    """All `augmentation.steps` steps from `ascent`.
+
+    Args:
+      augmentation: the ascent's fixed settings.
+      ascent: the batch before its first step; this device's share of it.
+      student: in train mode.
+      teacher: in eval mode.
+      labels: int `[B]`.
+      learning_rate: α, in units of normalised pixels.
+      axis_name: the pmapped axis the batch is split over, or None.
+      radius: how far a pixel may go, for an augmentation with such a bound.
+      noise: draws noise, for an augmentation that has a use for it.
+    """
+    origin = ascent.images
 
     def body(_: jax.Array, moving: Ascent) -> Ascent:
-        return ascent_step(
-            augmentation, moving, student, teacher, learning_rate, axis_name
+        moved = ascent_step(
+            augmentation, moving, student, teacher, labels, learning_rate, axis_name
+        )
+        return moved.replace(
+            images=augmentation.constrain(moved.images, origin, radius)
         )
 
-    return jax.lax.fori_loop(0, augmentation.steps, body, ascent)
+    moved = jax.lax.fori_loop(0, augmentation.steps, body, ascent)
+    return moved.replace(images=augmentation.finish(moved.images, origin, noise))

@@ -5,6 +5,7 @@ python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
 
 import argparse
 import json
+import runpy
 from pathlib import Path
 
 from da_jax import locations
@@ -33,6 +34,9 @@ def parse_arguments() -> argparse.Namespace:
         "--data_dir",
         default="",
         help=f"prepared data sets (default: {locations.data_dir()})",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="a config file that adds to MODELS or DATASETS"
     )
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
@@ -64,7 +68,7 @@ def evaluate(
     problem = Problem(
         student=create_model(model, data.num_classes),
         teacher=None,
-        method=create_method("vanilla", {}),
+        method=create_method("vanilla"),
         augmentation=None,
         preprocessing=data.preprocessing,
         axis_name=parallel.AXIS_NAME,
@@ -84,8 +88,21 @@ def evaluate(
     }
 
 
+def _add_to_tables(config: Path) -> None:
+    """Runs a config file for what it adds to MODELS and DATASETS.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    if not config.is_file():
+        raise UserError(f"--config {config} is not a file")
+    runpy.run_path(str(config))
+
+
 def main() -> None:
     arguments = parse_arguments()
+    if arguments.config:
+        _add_to_tables(arguments.config)
     from da_jax.compilation import configure_compiler
 
     configure_compiler()

@@ -92,8 +92,9 @@ def summary_line(results: dict[str, Any]) -> str:
     if config["teacher"]["model"]:
         pair = f"{config['teacher']['model']} → {pair}"
     method = config["method"]
-    if config["augmentation"] == "disagreement":
-        method += " + DA"
+    if config["augmentation"] != "none":
+        names = {"disagreement": "DA"}
+        method += f" + {names.get(config['augmentation'], config['augmentation'])}"
     count = len(results["seeds"])
     seeds = f" {count} seeds |" if count > 1 else ""
     return (

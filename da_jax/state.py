@@ -4,6 +4,7 @@ What shapes the program is in `Problem`; what is only a number is in `Hyperparam
 an argument of the program, so that another value needs no compilation.
 """
 
+import collections
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from clu.metrics import Average
 
 from da_jax import optim
 from da_jax.disagreement import DisagreementAugmentation
-from da_jax.methods import Method
+from da_jax.methods import Batch, Losses, Method, Outputs
 from da_jax.models.layers import Dtype
 from da_jax.preprocessing import Preprocessing
 
@@ -38,6 +39,8 @@ class Problem:
       method: the distillation method.
       augmentation: the ascent, or None for none.
       preprocessing: the data set's.
+      optimizer: a key of `optim.OPTIMIZERS`.
+      num_examples: of the training set, for methods that remember each.
       dtype: of the images.
       axis_name: the pmapped axis the batch is split over, or None.
     """
@@ -47,8 +50,14 @@ class Problem:
     method: Method
     augmentation: DisagreementAugmentation | None
     preprocessing: Preprocessing
+    optimizer: str = "sgd"
+    num_examples: int = 1
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
+
+    def create_optimizer(self, numbers: optim.Numbers) -> optax.GradientTransformation:
+        """The optimiser of one step."""
+        return optim.OPTIMIZERS[self.optimizer](numbers)
 
 
 class Hyperparameters(flax.struct.PyTreeNode):
@@ -58,21 +67,27 @@ class Hyperparameters(flax.struct.PyTreeNode):
       method: the method's weights by name.
       ascent_learning_rate: α, in units of normalised pixels.
       ascent_probability: p, by which a batch is augmented.
+      ascent_radius: how far a pixel may go, where an augmentation has such a bound.
       learning_rate: of the student, at the start.
       decay_rate: its factor at each mark.
       decay_steps: int `[marks]`, see `optim.step_decay`.
-      momentum: of SGD.
-      weight_decay: of SGD.
+      steps_per_epoch: how many; the epoch decides over warm-ups.
+      momentum: see `optim.Numbers`.
+      weight_decay: see `optim.Numbers`.
+      dot_delta: see `optim.Numbers`.
     """
 
     method: Mapping[str, jax.typing.ArrayLike]
     ascent_learning_rate: jax.typing.ArrayLike
     ascent_probability: jax.typing.ArrayLike
+    ascent_radius: jax.typing.ArrayLike
     learning_rate: jax.typing.ArrayLike
     decay_rate: jax.typing.ArrayLike
     decay_steps: jax.typing.ArrayLike
+    steps_per_epoch: jax.typing.ArrayLike
     momentum: jax.typing.ArrayLike
     weight_decay: jax.typing.ArrayLike
+    dot_delta: jax.typing.ArrayLike
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -83,7 +98,9 @@ class TrainState(flax.struct.PyTreeNode):
       seed: of everything random in the run.
       params: the student's parameters.
       batch_stats: the student's running statistics.
-      opt_state: the optimiser's momentum.
+      auxiliary: the method's own variables: `params`, which are learned as the
+        student's are, and whatever it remembers; empty if it has none.
+      opt_state: the optimiser's momentum, of `learned`.
       metrics: of the epoch so far, summed over its batches.
     """
 
@@ -91,6 +108,7 @@ class TrainState(flax.struct.PyTreeNode):
     seed: jax.Array
     params: Any
     batch_stats: Any
+    auxiliary: dict[str, Any]
     opt_state: optax.OptState
     metrics: Metrics
 
@@ -99,12 +117,17 @@ class TrainState(flax.struct.PyTreeNode):
         """The student as a network's variables."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
+    @property
+    def learned(self) -> Any:
+        """All that gradients change: the student's parameters and the method's."""
+        return {"student": self.params, "method": self.auxiliary.get("params", {})}
+
     def key(self, purpose: int) -> jax.Array:
         """The random key of this run for one of the purposes below."""
         return jax.random.fold_in(jax.random.key(self.seed), purpose)
 
 
-INITIALIZATION, EPOCH_ORDER, BATCH, COIN, NOISE = range(5)
+INITIALIZATION, EPOCH_ORDER, BATCH, COIN, NOISE, AUXILIARY, METHOD = range(7)
 """Purposes of random keys; each gets a stream of its own."""
 
 
@@ -115,23 +138,56 @@ def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainSta
         seed=jnp.asarray(seed, jnp.uint32),
         params={},
         batch_stats={},
+        auxiliary={},
         opt_state=(),
-        metrics=zero_metrics(problem),
+        metrics={},
     )
     # Initialisation needs no statistics of other devices, so no axis either.
     student = problem.student.clone(axis_name=None)
     images = jnp.zeros((1, 32, 32, 3), problem.dtype)
     variables = student.init(state.key(INITIALIZATION), images)
-    return state.replace(
+    keys = {"params": state.key(AUXILIARY), "method": state.key(METHOD)}
+    method = problem.method.clone(axis_name=None)
+    losses, auxiliary = method.init_with_output(
+        keys, _empty_batch(problem), collections.defaultdict(float)
+    )
+    state = state.replace(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=optim.sgd(0.0, 0.0, 0.0).init(variables["params"]),
+        auxiliary=auxiliary,
+        metrics=_zero_metrics(problem, losses),
+    )
+    return state.replace(
+        opt_state=problem.create_optimizer(optim.Numbers()).init(state.learned)
     )
 
 
-def zero_metrics(problem: Problem) -> Metrics:
+def _empty_batch(problem: Problem) -> Batch:
+    """A batch of one black image, of which a method sees the shapes."""
+
+    def outputs(network: nn.Module) -> tuple[Outputs, list[Any]]:
+        network = network.clone(axis_name=None)
+        images = jnp.zeros((1, 32, 32, 3), problem.dtype)
+        logits_and_features, variables = network.init_with_output(
+            jax.random.key(0), images
+        )
+        norms = network.norms_before_relu(variables["params"])
+        return Outputs(*logits_and_features), norms
+
+    def zeros(network: nn.Module) -> Any:
+        shapes = jax.eval_shape(lambda: outputs(network))
+        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+
+    student, _ = zeros(problem.student)
+    teacher, norms = zeros(problem.teacher) if problem.teacher else (None, [])
+    index = jnp.zeros(1, jnp.int32)
+    train_labels = jnp.zeros(problem.num_examples, jnp.int32)
+    return Batch(student, teacher, index, index, train_labels, jnp.ones(()), norms)
+
+
+def _zero_metrics(problem: Problem, losses: Losses) -> Metrics:
     """A training epoch's metrics before its first batch."""
-    names = [*problem.method.terms, "loss", "finite", "top1"]
+    names = [*losses, "loss", "finite", "top1"]
     if problem.augmentation is not None:
         names += ["augmented", "disagreement_before", "disagreement_after"]
     zeros = {name: jnp.zeros((), problem.dtype) for name in names}

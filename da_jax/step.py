@@ -6,7 +6,7 @@ one or several students at once in `train_step`.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,10 +17,12 @@ from clu.metrics import Average
 from da_jax import disagreement, optim
 from da_jax.datasets import Examples
 from da_jax.disagreement import Ascent
-from da_jax.methods import Outputs
+from da_jax.methods import Batch, Losses, Outputs
+from da_jax.methods.interface import device_share
 from da_jax.state import (
     BATCH,
     COIN,
+    METHOD,
     NOISE,
     Hyperparameters,
     Metrics,
@@ -29,14 +31,24 @@ from da_jax.state import (
     Variables,
 )
 
+TASK = "loss_ce"
+"""The term that isn't distillation."""
 
-def _share(problem: Problem, whole: jax.Array) -> jax.Array:
-    """This device's part of something drawn for the whole batch, `[B, …]`."""
-    if problem.axis_name is None:
-        return whole
-    size = whole.shape[0] // jax.lax.axis_size(problem.axis_name)
-    start = jax.lax.axis_index(problem.axis_name) * size
-    return jax.lax.dynamic_slice_in_dim(whole, start, size)
+
+class Drawn(NamedTuple):
+    """This device's share of a batch.
+
+    Attributes:
+      ascent: its images, whose ascent hasn't started.
+      labels: int `[B]`.
+      indices: int `[B]`, where in the training set they are.
+      coin: whether the batch is to be augmented.
+    """
+
+    ascent: Ascent
+    labels: jax.Array
+    indices: jax.Array
+    coin: jax.Array
 
 
 def draw(
@@ -47,7 +59,7 @@ def draw(
     position: jax.Array,
     hyperparameters: Hyperparameters,
     batch_size: int,
-) -> tuple[Ascent, jax.Array, jax.Array]:
+) -> Drawn:
     """The batch of one step, before its ascent.
 
     Args:
@@ -58,16 +70,12 @@ def draw(
       position: where in `order` the batch starts.
       hyperparameters: the run's numbers.
       batch_size: of the global batch.
-
-    Returns:
-      This device's share as an ascent that hasn't started, its labels, and the coin:
-      whether the batch is to be augmented.
     """
     indices = jax.lax.dynamic_slice_in_dim(order, position, batch_size)
-    indices = _share(problem, indices)
+    indices = device_share(indices, problem.axis_name)
     keys = jax.random.split(_step_key(state, BATCH), batch_size)
     images = problem.preprocessing.augment(
-        _share(problem, keys), jnp.asarray(examples.images)[indices]
+        device_share(keys, problem.axis_name), jnp.asarray(examples.images)[indices]
     )
     images = problem.preprocessing.normalize(images, problem.dtype)
     coin = jnp.zeros((), bool)
@@ -75,59 +83,71 @@ def draw(
         probability = hyperparameters.ascent_probability
         coin = jax.random.bernoulli(_step_key(state, COIN), probability)
         if problem.augmentation.random_init:
-            noise_keys = jax.random.split(_step_key(state, NOISE), batch_size)
-            noise = _noise(_share(problem, noise_keys), images)
-            images = jnp.where(coin, noise, images)
-    ascent = disagreement.start(images, state.batch_stats)
-    return ascent, jnp.asarray(examples.labels)[indices], coin
+            images = jnp.where(coin, _noise(problem, state, images), images)
+    return Drawn(
+        ascent=disagreement.start(images, state.batch_stats),
+        labels=jnp.asarray(examples.labels)[indices],
+        indices=indices,
+        coin=coin,
+    )
 
 
 def _step_key(state: TrainState, purpose: int) -> jax.Array:
     return jax.random.fold_in(state.key(purpose), state.step)
 
 
-def _noise(keys: jax.Array, images: jax.Array) -> jax.Array:
-    """Uniform(-1, 1) noise of `images`' shape `[B, H, W, C]`, a key `[B]` for each."""
+def _noise(problem: Problem, state: TrainState, images: jax.Array) -> jax.Array:
+    """Uniform(-1, 1) noise of the shape of this device's `images` `[B, H, W, C]`."""
+    batch_size = len(images)
+    if problem.axis_name is not None:
+        batch_size *= jax.lax.axis_size(problem.axis_name)
+    keys = jax.random.split(_step_key(state, NOISE), batch_size)
 
     def one(key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, images.shape[1:], images.dtype, -1.0, 1.0)
 
-    return jax.vmap(one)(keys)
+    return jax.vmap(one)(device_share(keys, problem.axis_name))
 
 
 def ascend(
     problem: Problem,
-    params: Any,
+    state: TrainState,
     teacher: Variables | None,
-    ascent: Ascent,
+    drawn: Drawn,
     hyperparameters: Hyperparameters,
-) -> Ascent:
-    """The ascent of a batch.
+) -> Drawn:
+    """The ascent of a batch, whatever its coin says.
 
     Args:
       problem: what is trained; it has an augmentation.
-      params: the student's parameters, which stay.
+      state: the student, whose parameters stay.
       teacher: the teacher's variables.
-      ascent: where the batch is now.
+      drawn: the batch.
       hyperparameters: the run's numbers.
     """
     assert problem.augmentation is not None, "only an augmentation has an ascent"
 
     def student(images: jax.Array, batch_stats: Any) -> tuple[jax.Array, Any]:
-        outputs, batch_stats = _train_mode(problem.student, params, batch_stats, images)
+        outputs, batch_stats = _train_mode(
+            problem.student, state.params, batch_stats, images
+        )
         return outputs.logits, batch_stats
 
     def teacher_logits(images: jax.Array) -> jax.Array:
         return _eval_mode(problem.teacher, teacher, images).logits
 
-    return disagreement.augment(
+    ascent = disagreement.augment(
         problem.augmentation,
-        ascent,
+        drawn.ascent,
         student,
         teacher_logits,
+        drawn.labels,
         hyperparameters.ascent_learning_rate,
         problem.axis_name,
+        radius=hyperparameters.ascent_radius,
+        noise=lambda: _noise(problem, state, drawn.ascent.images),
     )
+    return drawn._replace(ascent=ascent)
 
 
 def teach(
@@ -145,6 +165,15 @@ def teach(
     """
     if problem.teacher is None:
         return [None] * len(batches)
+    if problem.method.teacher_train:  # each by its own batch
+        assert teacher is not None, "a method that looks at a teacher has one"
+        params, batch_stats = jax.lax.stop_gradient(
+            (teacher["params"], teacher["batch_stats"])
+        )
+        return [
+            _train_mode(problem.teacher, params, batch_stats, images)[0]
+            for images in batches
+        ]
     taught = _eval_mode(problem.teacher, teacher, jnp.concatenate(batches))
     parts = [jnp.split(leaf, len(batches)) for leaf in jax.tree.leaves(taught)]
     structure = jax.tree.structure(taught)
@@ -157,9 +186,9 @@ def learn(
     problem: Problem,
     state: TrainState,
     taught: Outputs | None,
-    ascent: Ascent,
-    labels: jax.Array,
-    coin: jax.Array,
+    teacher: Variables | None,
+    examples: Examples,
+    drawn: Drawn,
     hyperparameters: Hyperparameters,
 ) -> tuple[TrainState, Metrics]:
     """The student learns from a batch that has been moved, or not.
@@ -168,27 +197,62 @@ def learn(
       problem: what is trained.
       state: the student before.
       taught: the teacher's outputs for the moved images, or None.
-      ascent: where the batch has come to.
-      labels: int `[B]`, of this device's share.
-      coin: whether the batch was augmented.
+      teacher: the teacher's variables, or None.
+      examples: the whole training set.
+      drawn: the batch, its ascent where it has come to.
       hyperparameters: the run's numbers.
 
     Returns:
       The student after, and this batch's metrics, summed over the devices.
     """
-    images = ascent.images
+    norms = []
+    if problem.teacher is not None and teacher is not None:
+        params = jax.lax.stop_gradient(teacher["params"])
+        norms = problem.teacher.norms_before_relu(params)
+    epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
 
-    def loss(params: Any) -> tuple[jax.Array, tuple[Any, dict, jax.Array]]:
-        learned, batch_stats = _train_mode(
-            problem.student, params, ascent.batch_stats, images
+    def loss(
+        learned: Any,
+    ) -> tuple[optim.Gradients, tuple[Any, Any, Losses, jax.Array]]:
+        student, batch_stats = _train_mode(
+            problem.student,
+            learned["student"],
+            drawn.ascent.batch_stats,
+            drawn.ascent.images,
         )
-        losses = problem.method.losses(learned, taught, labels, hyperparameters.method)
-        total = jnp.sum(jnp.stack(list(losses.values())))
-        return total, (batch_stats, losses, learned.logits)
+        batch = Batch(
+            student=student,
+            teacher=taught,
+            labels=drawn.labels,
+            indices=drawn.indices,
+            train_labels=jnp.asarray(examples.labels),
+            epoch=epoch.astype(problem.dtype),
+            teacher_norms=norms,
+        )
+        losses, auxiliary = problem.method.apply(
+            _with_params(state.auxiliary, learned["method"]),
+            batch,
+            hyperparameters.method,
+            mutable=[name for name in state.auxiliary if name != "params"],
+            rngs={"method": _step_key(state, METHOD)},
+        )
+        others = [value for name, value in losses.items() if name != TASK]
+        terms = optim.Gradients(
+            losses.get(TASK, jnp.zeros(())), sum(others, jnp.zeros(()))
+        )
+        return terms, (batch_stats, auxiliary, losses, student.logits)
 
-    gradients, (batch_stats, losses, logits) = jax.grad(loss, has_aux=True)(
-        state.params
+    terms, pull_back, (batch_stats, auxiliary, losses, logits) = jax.vjp(
+        loss, state.learned, has_aux=True
     )
+    none, all_of_it = (fill(terms.task) for fill in (jnp.zeros_like, jnp.ones_like))
+    gradients: Any
+    if problem.optimizer == "dot":
+        (of_task,) = pull_back(optim.Gradients(all_of_it, none))
+        (of_distillation,) = pull_back(optim.Gradients(none, all_of_it))
+        gradients = optim.Gradients(of_task, of_distillation)
+    else:
+        (gradients,) = pull_back(optim.Gradients(all_of_it, all_of_it))
     if problem.axis_name is not None:
         gradients = jax.lax.pmean(gradients, problem.axis_name)
     learning_rate = optim.step_decay(
@@ -197,18 +261,30 @@ def learn(
         hyperparameters.decay_rate,
         hyperparameters.decay_steps,
     )
-    optimizer = optim.sgd(
-        learning_rate, hyperparameters.momentum, hyperparameters.weight_decay
+    optimizer = problem.create_optimizer(
+        optim.Numbers(
+            learning_rate,
+            hyperparameters.momentum,
+            hyperparameters.weight_decay,
+            hyperparameters.dot_delta,
+        )
     )
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.params)
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.learned)
+    learned = optax.apply_updates(state.learned, updates)
+    metrics = _train_metrics(problem, losses, logits, taught, drawn)
     state = state.replace(
         step=state.step + 1,
-        params=optax.apply_updates(state.params, updates),
+        params=learned["student"],
         batch_stats=batch_stats,
+        auxiliary=_with_params({**state.auxiliary, **auxiliary}, learned["method"]),
         opt_state=opt_state,
     )
-    metrics = _train_metrics(problem, losses, logits, taught, labels, ascent, coin)
     return state, metrics
+
+
+def _with_params(auxiliary: dict[str, Any], params: Any) -> dict[str, Any]:
+    """A method's variables with these parameters, if it has any."""
+    return {**auxiliary, "params": params} if "params" in auxiliary else auxiliary
 
 
 def train_step(
@@ -236,20 +312,18 @@ def train_step(
     Returns:
       The students after, and their metrics.
     """
-    drawn = [
+    batches = [
         draw(problem, state, examples, order, position, hyperparameters, batch_size)
         for state, order in zip(states, orders, strict=True)
     ]
-    ascents = [
-        _ascend_on_heads(problem, state, teacher, ascent, coin, hyperparameters)
-        for state, (ascent, _, coin) in zip(states, drawn, strict=True)
+    batches = [
+        _ascend_on_heads(problem, state, teacher, drawn, hyperparameters)
+        for state, drawn in zip(states, batches, strict=True)
     ]
-    taught = teach(problem, teacher, [ascent.images for ascent in ascents])
+    taught = teach(problem, teacher, [drawn.ascent.images for drawn in batches])
     learned = [
-        learn(problem, state, outputs, ascent, labels, coin, hyperparameters)
-        for state, outputs, ascent, (_, labels, coin) in zip(
-            states, taught, ascents, drawn, strict=True
-        )
+        learn(problem, state, outputs, teacher, examples, drawn, hyperparameters)
+        for state, outputs, drawn in zip(states, taught, batches, strict=True)
     ]
     return tuple(after for after, _ in learned), tuple(
         metrics for _, metrics in learned
@@ -260,17 +334,16 @@ def _ascend_on_heads(
     problem: Problem,
     state: TrainState,
     teacher: Variables | None,
-    ascent: Ascent,
-    coin: jax.Array,
+    drawn: Drawn,
     hyperparameters: Hyperparameters,
-) -> Ascent:
+) -> Drawn:
     if problem.augmentation is None:
-        return ascent
+        return drawn
 
-    def heads(ascent: Ascent) -> Ascent:
-        return ascend(problem, state.params, teacher, ascent, hyperparameters)
+    def heads(drawn: Drawn) -> Drawn:
+        return ascend(problem, state, teacher, drawn, hyperparameters)
 
-    return jax.lax.cond(coin, heads, lambda tails: tails, ascent)
+    return jax.lax.cond(drawn.coin, heads, lambda tails: tails, drawn)
 
 
 def eval_step(
@@ -285,7 +358,7 @@ def eval_step(
     What lies beyond the end of the examples doesn't count, so that every example counts
     once whatever the batch size and the number of devices.
     """
-    indices = _share(problem, jnp.arange(batch_size) + position)
+    indices = device_share(jnp.arange(batch_size) + position, problem.axis_name)
     counts = indices < len(examples.labels)
     indices = jnp.minimum(indices, len(examples.labels) - 1)
     labels = jnp.asarray(examples.labels)[indices]
@@ -331,13 +404,12 @@ def _is_among_top(logits: jax.Array, labels: jax.Array, count: int) -> jax.Array
 
 def _train_metrics(
     problem: Problem,
-    losses: dict[str, jax.Array],
+    losses: Losses,
     logits: jax.Array,
     taught: Outputs | None,
-    labels: jax.Array,
-    ascent: Ascent,
-    coin: jax.Array,
+    drawn: Drawn,
 ) -> Metrics:
+    labels = drawn.labels
     values = {name: jnp.full(labels.shape, loss) for name, loss in losses.items()}
     values["loss"] = jnp.sum(jnp.stack(list(values.values())), axis=0)
     values["finite"] = jnp.isfinite(values["loss"]).astype(problem.dtype)
@@ -346,10 +418,10 @@ def _train_metrics(
     masks = dict.fromkeys(values, everything)
     if problem.augmentation is not None:
         assert taught is not None, "an augmentation has a teacher"
-        augmented = jnp.broadcast_to(coin, labels.shape)
+        augmented = jnp.broadcast_to(drawn.coin, labels.shape)
         values["augmented"] = augmented.astype(jnp.float32)
         values["disagreement_before"] = jnp.full(
-            labels.shape, ascent.initial_disagreement
+            labels.shape, drawn.ascent.initial_disagreement
         )
         values["disagreement_after"] = problem.augmentation.distance(
             logits, taught.logits

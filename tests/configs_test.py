@@ -1,5 +1,7 @@
 """Every config and variant builds; a real step of each is a slow test."""
 
+import dataclasses
+import functools
 import importlib
 import itertools
 from pathlib import Path
@@ -20,6 +22,7 @@ from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
 from da_jax.models import MODELS
 from da_jax.parallel import Programs
+from da_jax.state import create_train_state
 from tests import golden
 from tests.parity import variables
 
@@ -28,11 +31,11 @@ STUDENTS = [name for name in FILES if name not in ("default", "teacher")]
 
 
 def variants(name):
-    """Every variant of a config file, but for the learning rate."""
+    """Every teacher of a config file, with DA and without."""
     if name == "digits_teacher":
         return [None]
     words = importlib.import_module(f"configs.{name}").TEACHERS
-    pairs = itertools.product(words, default.AUGMENTATIONS)
+    pairs = itertools.product(words, ("da", "kd"))
     return [",".join(pair) for pair in pairs]
 
 
@@ -124,3 +127,47 @@ def test_one_step_of_every_config(name, variant):
     )
     assert all(jax.tree.leaves(changed))
     jax.clear_caches()  # as in conftest: these are too many for one module
+
+
+def test_a_method_is_a_word_with_the_pair_s_numbers():
+    config = load("resnet20", "DKD,none")
+    assert (config.method, config.augmentation, config.DKD.beta) == ("DKD", "none", 2.0)
+    assert config.name == "resnet56_resnet20_DKD_none"
+    config = load("resnet8x4", "pgd,ReviewKD")
+    assert (config.method, config.augmentation) == ("ReviewKD", "pgd")
+    assert config.ReviewKD.review_weight == 5.0
+    assert load("resnet8x4", "wrn_40_2").ReviewKD.review_weight == 1.0
+
+
+REFUSED = {
+    *(
+        (student, teacher, "KDSVD")  # the student's stages are smaller
+        for student in ("MobileNetV2", "ShuffleV1", "ShuffleV2")
+        for teacher in ("vgg13", "ResNet50", "wrn_40_2", "resnet32x4")
+    ),
+    ("MobileNetV2", "wrn_40_2", "ReviewKD"),  # four stages and three
+}
+"""Student, teacher and method that don't go together."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [n for n in STUDENTS if n != "digits_teacher"])
+def test_every_method_fits_every_pair_or_says_why_not(name):
+    dataset = load_shapes()
+    for teacher_name in importlib.import_module(f"configs.{name}").TEACHERS:
+        for method in default.methods():
+            config = load(name, f"{teacher_name},{method}")
+            problem = create_problem(config, dataset)
+            problem = dataclasses.replace(problem, axis_name=None)
+            create = functools.partial(create_train_state, problem, 0)
+            if (name, teacher_name, method) in REFUSED:
+                with pytest.raises(UserError, match=f"method {method}"):
+                    jax.eval_shape(create)
+            else:
+                jax.eval_shape(create)
+
+
+def load_shapes():
+    """CIFAR-100's shapes: nothing is looked at but them."""
+    few = Examples(np.zeros((8, 32, 32, 3), np.uint8), np.zeros(8, np.int32))
+    return Dataset(few, few, 100, PREPROCESSING)

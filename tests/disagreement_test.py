@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from da_jax import disagreement
+from da_jax.augmentations import PGD, RandomDirection
 from da_jax.disagreement import DIVERGENCES, DisagreementAugmentation
 from da_jax.errors import UserError
+
+LABELS = np.array([0, 2, 4, 1])
 
 
 def linear_networks(dtype=jnp.float32):
@@ -42,6 +45,7 @@ def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
             ascent,
             lambda images, stats: (jnp.array([[1 - value, value]] * 4), stats),
             lambda images: jnp.array([[1.0, 0.0]] * 4),
+            LABELS,
             learning_rate,
         )
 
@@ -61,7 +65,7 @@ def test_ascent_raises_the_disagreement(divergence):
     student, teacher = linear_networks()
     augmentation = DisagreementAugmentation(steps=5, divergence=divergence)
     start = disagreement.start(images(), {})
-    end = disagreement.augment(augmentation, start, student, teacher, 1e-3)
+    end = disagreement.augment(augmentation, start, student, teacher, LABELS, 1e-3)
 
     def value(images):
         logits, _ = student(images, {})
@@ -79,6 +83,7 @@ def test_no_steps_or_no_rate_leave_the_images(steps, learning_rate):
         disagreement.start(images(), {}),
         student,
         teacher,
+        LABELS,
         learning_rate,
     )
     np.testing.assert_array_equal(end.images, images())
@@ -95,6 +100,7 @@ def test_reference_batch_undoes_the_size_of_the_batch(x64):
             disagreement.start(batch, {}),
             lambda images, stats: (1e-6 + student(images, stats)[0], stats),
             teacher,
+            jnp.resize(LABELS, len(batch)),
             0.1,
         ).images
 
@@ -105,3 +111,49 @@ def test_reference_batch_undoes_the_size_of_the_batch(x64):
 def test_unknown_divergence_lists_the_known_ones():
     with pytest.raises(UserError, match="mse, kl"):
         DisagreementAugmentation(divergence="cosine")
+
+
+def moved(augmentation, batch, learning_rate=0.01, **options):
+    student, teacher = linear_networks(batch.dtype)
+    start = disagreement.start(batch, {})
+    return disagreement.augment(
+        augmentation, start, student, teacher, LABELS, learning_rate, **options
+    )
+
+
+def test_pgd_raises_the_cross_entropy_inside_its_box(x64):
+    student, _ = linear_networks(jnp.float64)
+    batch = images(jnp.float64)
+
+    def loss(images):
+        log_p = jax.nn.log_softmax(student(images, {})[0])
+        return -log_p[np.arange(4), LABELS]
+
+    end = moved(PGD(steps=10), batch, 0.01, radius=0.025)
+    assert jnp.all(loss(end.images) > loss(batch))
+    farthest = jnp.abs(end.images - batch).max()
+    assert farthest == pytest.approx(0.025, rel=1e-9)
+    one = moved(PGD(steps=1), batch, 0.01)
+    np.testing.assert_allclose(jnp.abs(one.images - batch), 0.01, rtol=1e-9)
+
+
+def test_noise_goes_as_far_as_the_ascent_in_another_direction(x64):
+    batch = images(jnp.float64)
+    noise = jax.random.uniform(jax.random.key(2), batch.shape, jnp.float64, -1, 1)
+    ascended = moved(DisagreementAugmentation(steps=3), batch)
+    random = moved(RandomDirection(steps=3), batch, noise=lambda: noise)
+
+    def flat(end):
+        return (end.images - batch).reshape(4, -1)
+
+    norms = jnp.linalg.norm(flat(ascended), axis=1)
+    np.testing.assert_allclose(jnp.linalg.norm(flat(random), axis=1), norms, rtol=1e-9)
+    cosine = jnp.sum(flat(random) * flat(ascended), axis=1) / norms**2
+    assert jnp.all(jnp.abs(cosine) < 0.9)
+    np.testing.assert_allclose(
+        jnp.sum(flat(random) * noise.reshape(4, -1), axis=1),
+        norms * jnp.linalg.norm(noise.reshape(4, -1), axis=1),
+        rtol=1e-9,
+    )
+    still = moved(RandomDirection(steps=3), batch, 0.0, noise=lambda: noise)
+    np.testing.assert_array_equal(still.images, batch)

@@ -9,15 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from da_jax import disagreement, step
+from da_jax import step
 from da_jax.datasets import Examples
 from da_jax.disagreement import DisagreementAugmentation
 from da_jax.state import create_train_state, epoch_order
 from tests import golden
 from tests.parity import variables
-from tests.step_test import PLAIN_KD, numbers, tiny_problem
+from tests.step_test import PLAIN_KD, batch_of, learn, numbers, tiny_problem
 
 BATCH_SIZE = 4
+LABELS = np.arange(BATCH_SIZE)
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -46,10 +47,12 @@ def compiled_ascent(augmentation):
     problem = tiny_problem(augmentation, jnp.float64)
     student, teacher = networks()
 
+    state = create_train_state(problem, 0).replace(**student)
+
     def ascend(images, learning_rate):
-        start = disagreement.start(images, student["batch_stats"])
+        drawn = batch_of(state, images, LABELS)
         hyperparameters = numbers(PLAIN_KD, ascent_learning_rate=learning_rate)
-        return step.ascend(problem, student["params"], teacher, start, hyperparameters)
+        return step.ascend(problem, state, teacher, drawn, hyperparameters).ascent
 
     return jax.jit(ascend)
 
@@ -152,27 +155,21 @@ def test_the_student_learns_from_moved_images_as_from_any_others(seed):
     """Its gradient is that of the loss on fixed images, not of how they came about."""
     problem = tiny_problem(DisagreementAugmentation(), jnp.float64)
     student, teacher = networks()
-    images, labels = random_images(seed), jnp.arange(BATCH_SIZE)
-    hyperparameters = numbers(PLAIN_KD)
+    images, hyperparameters = random_images(seed), numbers(PLAIN_KD)
     state = create_train_state(problem, 0).replace(**student)
 
-    def learn(ascent):
-        (taught,) = step.teach(problem, teacher, [ascent.images])
-        return step.learn(
-            problem, state, taught, ascent, labels, jnp.array(True), hyperparameters
-        )[0]
+    def learned(drawn):
+        return learn(problem, state, teacher, drawn, hyperparameters)[0]
 
     @jax.jit
     def in_one_program(images):
-        start = disagreement.start(images, state.batch_stats)
-        return learn(
-            step.ascend(problem, state.params, teacher, start, hyperparameters)
-        )
+        drawn = batch_of(state, images, LABELS)
+        return learned(step.ascend(problem, state, teacher, drawn, hyperparameters))
 
-    start = disagreement.start(images, state.batch_stats)
     ascent = compiled_ascent(DisagreementAugmentation())(images, 0.01778)
-    assert not np.array_equal(ascent.images, start.images)
-    fixed = jax.jit(learn)(jax.device_get(ascent))
+    assert not np.array_equal(ascent.images, images)
+    drawn = batch_of(state, images, LABELS)._replace(ascent=ascent)
+    fixed = jax.jit(learned)(jax.device_get(drawn))
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12),
         in_one_program(images).params,
@@ -185,18 +182,14 @@ def test_no_gradient_reaches_the_teacher():
     problem = tiny_problem(DisagreementAugmentation(), jnp.float64)
     student, teacher = networks()
     state = create_train_state(problem, 0).replace(**student)
-    start = disagreement.start(random_images(0), state.batch_stats)
+    drawn = batch_of(state, random_images(0), LABELS)
     hyperparameters = numbers(PLAIN_KD)
 
     @jax.jit
     @jax.grad
     def gradient(teacher):
-        ascent = step.ascend(problem, state.params, teacher, start, hyperparameters)
-        (taught,) = step.teach(problem, teacher, [ascent.images])
-        labels, coin = jnp.arange(BATCH_SIZE), jnp.array(True)
-        learned, _ = step.learn(
-            problem, state, taught, ascent, labels, coin, hyperparameters
-        )
+        moved = step.ascend(problem, state, teacher, drawn, hyperparameters)
+        learned, _ = learn(problem, state, teacher, moved, hyperparameters)
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(learned.params))
 
     for leaf in jax.tree.leaves(gradient(teacher)):

@@ -1,23 +1,54 @@
 """METHODS: every distillation method by name."""
 
-from collections.abc import Callable, Mapping
 from typing import Any
 
 from da_jax.errors import unknown_name
-from da_jax.methods.interface import Method, Outputs
+from da_jax.methods.at import AT
+from da_jax.methods.crd import CRD
+from da_jax.methods.dkd import DKD
+from da_jax.methods.fitnet import FitNet
+from da_jax.methods.interface import Batch, Losses, Method, Outputs, Weights
 from da_jax.methods.kd import KD
+from da_jax.methods.kdsvd import KDSVD
+from da_jax.methods.nst import NST
+from da_jax.methods.ofd import OFD
+from da_jax.methods.pkt import PKT
+from da_jax.methods.reviewkd import ReviewKD
+from da_jax.methods.rkd import RKD
+from da_jax.methods.sp import SP
 from da_jax.methods.vanilla import Vanilla
+from da_jax.methods.vid import VID
 
-__all__ = ["METHODS", "Method", "Outputs", "create_method"]
+__all__ = [
+    "METHODS",
+    "Batch",
+    "Losses",
+    "Method",
+    "Outputs",
+    "Weights",
+    "create_method",
+]
 
-METHODS: dict[str, Callable[..., Method]] = {
+METHODS: dict[str, type[Method]] = {
+    "AT": AT,
+    "CRD": CRD,
+    "DKD": DKD,
+    "FitNet": FitNet,
     "KD": KD,
+    "KDSVD": KDSVD,
+    "NST": NST,
+    "OFD": OFD,
+    "PKT": PKT,
+    "RKD": RKD,
+    "ReviewKD": ReviewKD,
+    "SP": SP,
+    "VID": VID,
     "vanilla": Vanilla,
 }
 
 
-def create_method(name: str, settings: Mapping[str, Any]) -> Method:
-    """The method `name` with the attributes in `settings`.
+def create_method(name: str, **settings: Any) -> Method:
+    """The method `name` with these attributes.
 
     Raises:
       UserError: no such method.

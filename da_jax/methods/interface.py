@@ -1,9 +1,19 @@
-"""What every distillation method is."""
+"""What every distillation method is, and what it sees of a batch."""
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import optax
+
+from da_jax.models.network import Norm, Part
+
+Weights = Mapping[str, jax.typing.ArrayLike]
+"""A method's numbers, by the names its docstring lists."""
+
+Losses = dict[str, jax.Array]
+"""Term to scalar, the mean over this device's examples, weights included."""
 
 
 class Outputs(NamedTuple):
@@ -13,32 +23,90 @@ class Outputs(NamedTuple):
     features: dict[str, Any]
 
 
-class Method(Protocol):
-    """A distillation method; its attributes are fixed when a step is compiled."""
+class Batch(NamedTuple):
+    """What a method sees of a training step; B is this device's share of the batch.
 
-    @property
-    def uses_teacher(self) -> bool:
-        """Whether `losses` looks at the teacher."""
+    Attributes:
+      student: its outputs in train mode.
+      teacher: its outputs in eval mode (but see `Method.teacher_train`), or None where
+        there is no teacher.
+      labels: int `[B]`.
+      indices: int `[B]`, where in the training set the examples are.
+      train_labels: int `[N]`, of the whole training set.
+      epoch: from 1, a scalar.
+      teacher_norms: see `da_jax.models.network.Network.norms_before_relu`.
+    """
 
-    @property
-    def terms(self) -> tuple[str, ...]:
-        """The names of what `losses` returns."""
+    student: Outputs
+    teacher: Outputs | None
+    labels: jax.Array
+    indices: jax.Array
+    train_labels: jax.Array
+    epoch: jax.Array
+    teacher_norms: list[Norm]
 
-    def losses(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: jax.Array,
-        weights: Mapping[str, jax.typing.ArrayLike],
-    ) -> dict[str, jax.Array]:
-        """The terms whose sum the student minimises.
 
-        Args:
-          student: in train mode.
-          teacher: in eval mode; None for a method that doesn't use one.
-          labels: int `[B]`.
-          weights: the method's numbers, by the names its docstring lists.
+class Method(Part, kw_only=True):
+    """A distillation method: a Linen module whose outputs are its losses.
 
-        Returns:
-          Term to scalar, the mean over this device's examples, weights included.
+    What it learns beside the student (connectors, embeddings) are its parameters,
+    trained as the student's are; what it only remembers (running statistics, memory
+    banks) are its other collections. Both are checkpointed and stay out of the student
+    that is exported. Randomness comes from `make_rng("method")`, the same on every
+    device.
+
+    Attributes:
+      axis_name: the pmapped axis the batch is split over, or None.
+    """
+
+    uses_teacher: ClassVar[bool] = True
+    """Whether it looks at the teacher."""
+    teacher_train: ClassVar[bool] = False
+    """Whether it looks at the teacher in train mode, normalised by the batch."""
+
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """The terms whose sum the student minimises."""
+        raise NotImplementedError
+
+    def global_batch(self, values: jax.Array) -> jax.Array:
+        """`[B, …]` of this device as `[devices × B, …]` of all, for what compares them.
+
+        Every device then has the whole batch's loss, and its gradient is the mean over
+        the devices, as of any other loss.
         """
+        if self.axis_name is None:
+            return values
+        return jax.lax.all_gather(values, self.axis_name, tiled=True)
+
+    def share(self, values: jax.Array) -> jax.Array:
+        """This device's part of something drawn for the whole batch, `[B, …]`."""
+        return device_share(values, self.axis_name)
+
+
+def device_share(values: jax.Array, axis_name: str | None) -> jax.Array:
+    """A device's part of what is drawn for the whole batch, `[devices × B, …]`."""
+    if axis_name is None:
+        return values
+    size = values.shape[0] // jax.lax.axis_size(axis_name)
+    start = jax.lax.axis_index(axis_name) * size
+    return jax.lax.dynamic_slice_in_dim(values, start, size)
+
+
+def taught(batch: Batch) -> Outputs:
+    """The teacher's outputs, of a method that can't do without."""
+    assert batch.teacher is not None, "this method needs a teacher"
+    return batch.teacher
+
+
+def cross_entropy(batch: Batch) -> jax.Array:
+    """The mean cross-entropy of the student against the labels, a scalar."""
+    return jnp.mean(
+        optax.softmax_cross_entropy_with_integer_labels(
+            batch.student.logits, batch.labels
+        )
+    )
+
+
+def warm_up(epoch: jax.Array, epochs: jax.typing.ArrayLike) -> jax.Array:
+    """From 1 / `epochs` in the first epoch to 1 from that epoch on."""
+    return jnp.minimum(epoch / epochs, 1.0)

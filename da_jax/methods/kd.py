@@ -8,15 +8,18 @@ References:
   mdistiller, mdistiller/distillers/KD.py.
 """
 
-import dataclasses
-from collections.abc import Mapping
-from typing import ClassVar
-
 import jax
 import jax.numpy as jnp
 import optax
 
-from da_jax.methods.interface import Outputs
+from da_jax.methods.interface import (
+    Batch,
+    Losses,
+    Method,
+    Weights,
+    cross_entropy,
+    taught,
+)
 
 
 def kl_divergence(
@@ -38,8 +41,7 @@ def standardize(logits: jax.Array) -> jax.Array:
     return (logits - mean) / (std + 1e-7)
 
 
-@dataclasses.dataclass(frozen=True)
-class KD:
+class KD(Method):
     """Knowledge Distillation.
 
     Weights: `temperature`, `ce_weight`, `kd_weight`.
@@ -48,30 +50,15 @@ class KD:
       logit_standardization: standardise both networks' logits before the divergence.
     """
 
-    uses_teacher: ClassVar[bool] = True
-    terms: ClassVar[tuple[str, ...]] = ("loss_ce", "loss_kd")
     logit_standardization: bool = False
 
-    def losses(
-        self,
-        student: Outputs,
-        teacher: Outputs | None,
-        labels: jax.Array,
-        weights: Mapping[str, jax.typing.ArrayLike],
-    ) -> dict[str, jax.Array]:
-        """The terms of the loss, weighted; see `Method.losses`."""
-        assert teacher is not None, "KD needs a teacher"
-        student_logits, teacher_logits = student.logits, teacher.logits
-        cross_entropy = optax.softmax_cross_entropy_with_integer_labels(
-            student_logits, labels
-        )
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_ce` and `loss_kd`."""
+        logits = batch.student.logits, taught(batch).logits
         if self.logit_standardization:
-            student_logits = standardize(student_logits)
-            teacher_logits = standardize(teacher_logits)
-        divergence = kl_divergence(
-            student_logits, teacher_logits, weights["temperature"]
-        )
+            logits = standardize(logits[0]), standardize(logits[1])
+        divergence = kl_divergence(*logits, weights["temperature"])
         return {
-            "loss_ce": jnp.mean(cross_entropy) * weights["ce_weight"],
+            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
             "loss_kd": jnp.mean(divergence) * weights["kd_weight"],
         }

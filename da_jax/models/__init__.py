@@ -10,6 +10,9 @@ from da_jax.errors import unknown_name
 from da_jax.models import mobilenetv2, resnet, shufflenetv1, shufflenetv2, vgg, wrn
 from da_jax.models.convolution import Precision
 from da_jax.models.layers import Dtype
+from da_jax.models.network import Network, Stages
+
+__all__ = ["MODELS", "Network", "Stages", "create_model"]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet8": functools.partial(resnet.cifar_resnet, 8),

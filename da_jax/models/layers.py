@@ -41,11 +41,12 @@ def conv(
     groups: int = 1,
     use_bias: bool = False,
     kernel_init: Initializer = KAIMING_NORMAL,
+    bias_init: Initializer = nn.initializers.zeros,
     dtype: Dtype,
     precision: Precision = None,
     name: str,
 ) -> nn.Conv:
-    """A square convolution that keeps an image's size at stride 1; bias 0 at first."""
+    """A square convolution that keeps an image's size at stride 1."""
     return nn.Conv(
         features,
         (kernel_size, kernel_size),
@@ -54,6 +55,7 @@ def conv(
         feature_group_count=groups,
         use_bias=use_bias,
         kernel_init=kernel_init,
+        bias_init=bias_init,
         dtype=dtype,
         param_dtype=parameter_dtype(dtype),
         precision=precision,
@@ -62,8 +64,8 @@ def conv(
     )
 
 
-def _torch_bias(fan_in: int) -> Initializer:
-    """U(±1/√fan_in), PyTorch's default for the bias of a linear layer."""
+def torch_bias(fan_in: int) -> Initializer:
+    """U(±1/√fan_in), PyTorch's default for biases."""
     bound = 1.0 / math.sqrt(fan_in)
 
     def init(
@@ -92,7 +94,7 @@ class Linear(nn.Module):
     def __call__(self, inputs: jax.Array) -> jax.Array:
         """`[B, in]` to `[B, features]`, at least in float32."""
         width = inputs.shape[-1]
-        bias_init = self.bias_init or _torch_bias(width)
+        bias_init = self.bias_init or torch_bias(width)
         param_dtype = parameter_dtype(self.dtype)
         kernel = self.param(
             "kernel", self.kernel_init, (width, self.features), param_dtype

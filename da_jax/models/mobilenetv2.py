@@ -66,6 +66,12 @@ class MobileNetV2(Network):
         "bias_init": nn.initializers.zeros,
     }
 
+    @property
+    def norm_paths(self) -> list[tuple[str, str]]:
+        """See `Network`; here it is the batch norm that ends a stage."""
+        last = {stage: STAGES[stage][2] - 1 for stage in FEATURE_STAGES}
+        return [(f"blocks{stage}_{last[stage]}", "project_bn") for stage in last]
+
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """The stem and stages at 16, 8, 4 and 2 pixels.
 

@@ -70,6 +70,13 @@ class Part(nn.Module, kw_only=True):
         return BatchNorm(self.dtype, self.axis_name, momentum, name=name)
 
 
+class Norm(NamedTuple):
+    """A batch norm's parameters, `[C]` each."""
+
+    scale: jax.Array
+    bias: jax.Array
+
+
 class Stages(NamedTuple):
     """What a network makes of images, before it classifies them.
 
@@ -97,6 +104,22 @@ class Network(Part, kw_only=True):
     """Name of the last layer."""
     CLASSIFIER_INIT: ClassVar[dict[str, Any]] = {}
     """`kernel_init` and `bias_init` of the last layer, where they aren't PyTorch's."""
+
+    @property
+    def norm_paths(self) -> list[tuple[str, str]]:
+        """Where the batch norms before the stages' last ReLUs are, if there are any.
+
+        A block and the name of its batch norm for every stage but the stem; "" for the
+        block of one that stands alone.
+        """
+        return []
+
+    def norms_before_relu(self, params: Any) -> list[Norm]:
+        """The batch norms at `norm_paths`."""
+        blocks = [
+            (params[block] if block else params, n) for block, n in self.norm_paths
+        ]
+        return [Norm(block[n]["scale"], block[n]["bias"]) for block, n in blocks]
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """The network but for its classifier, on images `[B, 32, 32, 3]`."""

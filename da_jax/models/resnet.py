@@ -87,6 +87,15 @@ class ResNet(Network):
     filters: tuple[int, ...] = NARROW
     block: type[Block] = BasicBlock
 
+    @property
+    def norm_paths(self) -> list[tuple[str, str]]:
+        """See `Network`."""
+        last = "bn3" if self.block is Bottleneck else "bn2"
+        return [
+            (f"layer{stage}_{blocks - 1}", last)
+            for stage, blocks in enumerate(self.blocks, start=1)
+        ]
+
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """The stem and three or four stages."""
         x = self.conv(self.filters[0], 3, name="conv1")(images)

@@ -31,6 +31,12 @@ class VGG(Network):
         "bias_init": nn.initializers.zeros,
     }
 
+    @property
+    def norm_paths(self) -> list[tuple[str, str]]:
+        """See `Network`."""
+        blocks = list(enumerate(self.convolutions))[1:]
+        return [("", f"block{block}_bn{count - 1}") for block, count in blocks]
+
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """The five blocks; the first is the stem."""
         x = images

@@ -56,6 +56,11 @@ class WideResNet(Network):
 
     CLASSIFIER_INIT: ClassVar = {"bias_init": nn.initializers.zeros}
 
+    @property
+    def norm_paths(self) -> list[tuple[str, str]]:
+        """See `Network`."""
+        return [("block2_0", "bn1"), ("block3_0", "bn1"), ("", "bn1")]
+
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """The stem and three stages; `preact_feats` is the batch norm that follows."""
         x = self.conv(16, 3, name="conv1")(images)

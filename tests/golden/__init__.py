@@ -2,7 +2,8 @@
 
 `models`: the 23 CIFAR-100 architectures on 4 images; `training`: steps of KD and of Disagreement
 Augmentation, resnet32x4 → resnet8x4, batch 8. Moved images are stored as float32 (their
-rounding, 1.2e-7, is well inside the tolerance of 1e-6). Weights come from `weights.py`.
+rounding, 1.2e-7, is well inside the tolerance of 1e-6); `methods`: mdistiller's distillation
+methods, of which only losses and norms of gradients are kept. Weights come from `weights.py`.
 `cifar100.npz`: the first 256 training images of CIFAR-100 and their labels.
 """
 
@@ -22,6 +23,19 @@ def load(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     description = json.loads((FOLDER / f"{name}.json").read_text())
     with np.load(FOLDER / f"{name}.npz") as arrays:
         return description, dict(arrays)
+
+
+@functools.cache
+def methods() -> dict[str, Any]:
+    """One forward and backward pass of each distillation method."""
+    return json.loads((FOLDER / "methods.json").read_text())
+
+
+@functools.cache
+def disturbed_running_statistics() -> dict[str, np.ndarray]:
+    """The teacher's in `methods` of FitNet and VID, by PyTorch's key."""
+    with np.load(FOLDER / "methods.npz") as arrays:
+        return dict(arrays)
 
 
 @functools.cache

@@ -1,0 +1,78 @@
+"""FitNets: hints from a stage in the middle.
+
+With r a convolution, batch norm and ReLU that bring the student's hint layer to the
+teacher's size:
+
+  L = w_ce · CE(S, y) + w_feat · mean((r(F(S)) − F(T))²)
+
+References:
+  Romero et al., FitNets: Hints for Thin Deep Nets, ICLR 2015.
+  mdistiller, mdistiller/distillers/FitNet.py and _common.py (ConvReg).
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from da_jax.methods.interface import (
+    Batch,
+    Losses,
+    Method,
+    Weights,
+    cross_entropy,
+    taught,
+)
+from da_jax.models.layers import TORCH_UNIFORM, parameter_dtype, torch_bias
+
+
+class FitNet(Method):
+    """FitNets, in one stage of training as mdistiller has it.
+
+    Weights: `ce_weight`, `feat_weight`.
+
+    Attributes:
+      hint_layer: which of the stages, the stem being 0.
+    """
+
+    hint_layer: int = 2
+
+    @nn.compact
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_ce` and `loss_kd`."""
+        hint = taught(batch).features["feats"][self.hint_layer]
+        features = self._regress(batch.student.features["feats"][self.hint_layer], hint)
+        return {
+            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
+            "loss_kd": jnp.mean(jnp.square(features - hint)) * weights["feat_weight"],
+        }
+
+    def _regress(self, features: jax.Array, hint: jax.Array) -> jax.Array:
+        """`[B, H, W, C]` to the shape of `hint`."""
+        size, target = features.shape[1], hint.shape[1]
+        options: dict[str, Any] = {
+            "features": hint.shape[-1],
+            "kernel_init": TORCH_UNIFORM,
+            "dtype": self.dtype,
+            "param_dtype": parameter_dtype(self.dtype),
+            "precision": self.precision,
+            "name": "conv",
+        }
+        if 2 * size == target:
+            # PyTorch counts the fan-in of a transposed convolution by its outputs.
+            bias_init = torch_bias(hint.shape[-1] * 16)
+            convolve: nn.Module = nn.ConvTranspose(
+                kernel_size=(4, 4), strides=(2, 2), bias_init=bias_init, **options
+            )
+        else:
+            halves = size == 2 * target
+            width = 3 if halves else 1 + size - target
+            convolve = nn.Conv(
+                kernel_size=(width, width),
+                strides=2 if halves else 1,
+                padding=1 if halves else 0,
+                bias_init=torch_bias(features.shape[-1] * width**2),
+                **options,
+            )
+        return nn.relu(self.norm("bn")(convolve(features), train=True))

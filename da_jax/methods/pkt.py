@@ -1,0 +1,53 @@
+"""Probabilistic Knowledge Transfer: how probably examples are neighbours.
+
+With cosine similarities of pooled features, brought to 0 … 1 and each row to sum 1:
+
+  L = w_ce · CE(S, y) + w_feat · mean(P(T) · log((P(T) + ε) / (P(S) + ε)))
+
+References:
+  Passalis and Tefas, Learning Deep Representations with Probabilistic Knowledge
+  Transfer, ECCV 2018.
+  mdistiller, mdistiller/distillers/PKT.py.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from da_jax.methods.interface import (
+    Batch,
+    Losses,
+    Method,
+    Weights,
+    cross_entropy,
+    taught,
+)
+
+EPSILON = 1e-7
+
+
+def neighbour_probabilities(features: jax.Array) -> jax.Array:
+    """`[B, C]` to `[B, B]`, rows of sum 1."""
+    squares = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
+    norm = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+    rows = features / (norm + EPSILON)
+    similarity = (jnp.matmul(rows, rows.T, precision="highest") + 1) / 2
+    return similarity / jnp.sum(similarity, axis=-1, keepdims=True)
+
+
+class PKT(Method):
+    """Probabilistic Knowledge Transfer, over the global batch.
+
+    Weights: `ce_weight`, `feat_weight`.
+    """
+
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_ce` and `loss_kd`."""
+        student, teacher = (
+            neighbour_probabilities(self.global_batch(outputs.features["pooled_feat"]))
+            for outputs in (batch.student, taught(batch))
+        )
+        ratio = jnp.log((teacher + EPSILON) / (student + EPSILON))
+        return {
+            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
+            "loss_kd": jnp.mean(teacher * ratio) * weights["feat_weight"],
+        }

@@ -1,0 +1,66 @@
+"""Relational Knowledge Distillation: distances and angles between examples.
+
+With the networks' pooled features, ψ_D the distances of all pairs over their mean, ψ_A
+the cosines of all angles in triples, and ℓ the smooth L1 loss:
+
+  L = w_ce · CE(S, y) + w_feat · (w_d · ℓ(ψ_D(S), ψ_D(T)) + w_a · ℓ(ψ_A(S), ψ_A(T)))
+
+References:
+  Park et al., Relational Knowledge Distillation, CVPR 2019.
+  mdistiller, mdistiller/distillers/RKD.py.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from da_jax.methods.interface import (
+    Batch,
+    Losses,
+    Method,
+    Weights,
+    cross_entropy,
+    taught,
+)
+from da_jax.methods.vectors import l2_normalize, pairwise_distances, smooth_l1
+
+
+def distances(features: jax.Array, floor: float) -> jax.Array:
+    """`[B, C]` to `[B, B]`, over the mean of those that are positive."""
+    of_pairs = pairwise_distances(features, floor)
+    is_positive = of_pairs > 0
+    return of_pairs / (jnp.sum(of_pairs) / jnp.sum(is_positive))
+
+
+def angles(features: jax.Array) -> jax.Array:
+    """`[B, C]` to `[B, B, B]`: at the first, the cosine between two others."""
+    differences = l2_normalize(features[None] - features[:, None])
+    return jnp.einsum("abc,adc->abd", differences, differences, precision="highest")
+
+
+class RKD(Method):
+    """Relational Knowledge Distillation, over the global batch.
+
+    Weights: `ce_weight`, `feat_weight`, `distance_weight`, `angle_weight`.
+
+    Attributes:
+      floor: what a squared distance is at least.
+    """
+
+    floor: float = 1e-12
+
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_ce` and `loss_kd`."""
+        student = self.global_batch(batch.student.features["pooled_feat"])
+        teacher = self.global_batch(taught(batch).features["pooled_feat"])
+        of_distances = smooth_l1(
+            distances(student, self.floor) - distances(teacher, self.floor)
+        )
+        of_angles = smooth_l1(angles(student) - angles(teacher))
+        relations = (
+            of_distances * weights["distance_weight"]
+            + of_angles * weights["angle_weight"]
+        )
+        return {
+            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
+            "loss_kd": relations * weights["feat_weight"],
+        }

@@ -1,0 +1,48 @@
+"""Similarity-Preserving distillation: which examples the last stage finds alike.
+
+With F the last stage's outputs as rows `[B, H × W × C]` and G = F Fᵀ, its rows of L2
+norm 1:
+
+  L = w_ce · CE(S, y) + w_feat · ‖G(S) − G(T)‖² / B²
+
+References:
+  Tung and Mori, Similarity-Preserving Knowledge Distillation, ICCV 2019.
+  mdistiller, mdistiller/distillers/SP.py.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from da_jax.methods.interface import (
+    Batch,
+    Losses,
+    Method,
+    Weights,
+    cross_entropy,
+    taught,
+)
+from da_jax.methods.vectors import l2_normalize
+
+
+def similarities(features: jax.Array) -> jax.Array:
+    """`[B, …]` to `[B, B]`, rows of L2 norm 1."""
+    rows = features.reshape(len(features), -1)
+    return l2_normalize(jnp.matmul(rows, rows.T, precision="highest"))
+
+
+class SP(Method):
+    """Similarity-Preserving distillation, over the global batch.
+
+    Weights: `ce_weight`, `feat_weight`.
+    """
+
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_ce` and `loss_kd`."""
+        student, teacher = (
+            similarities(self.global_batch(outputs.features["feats"][-1]))
+            for outputs in (batch.student, taught(batch))
+        )
+        return {
+            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
+            "loss_kd": jnp.mean(jnp.square(student - teacher)) * weights["feat_weight"],
+        }

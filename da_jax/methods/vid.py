@@ -1,0 +1,66 @@
+"""Variational Information Distillation: how well stages predict the teacher's.
+
+With μ three 1×1 convolutions with ReLUs between them, and σ² = log(1 + eˢ) + ε a number
+a channel:
+
+  L = w_ce · CE(S, y) + w_feat · Σ_stages mean(½ ((μ(F(S)) − F(T))² / σ² + log σ²))
+
+The original leaves s out of what is trained, so that σ² stays what it was set to; so
+does this.
+
+References:
+  Ahn et al., Variational Information Distillation for Knowledge Transfer, CVPR 2019.
+  mdistiller, mdistiller/distillers/VID.py.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from da_jax.methods.feature_maps import stages_of_one_size
+from da_jax.methods.interface import (
+    Batch,
+    Losses,
+    Method,
+    Weights,
+    cross_entropy,
+    taught,
+)
+from da_jax.models.layers import TORCH_UNIFORM, conv
+
+
+class VID(Method):
+    """Variational Information Distillation.
+
+    Weights: `ce_weight`, `feat_weight`, `variance` (σ², the original's
+    `INIT_PRED_VAR`).
+    """
+
+    @nn.compact
+    def __call__(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_ce` and `loss_kd`, of all stages but the stem."""
+        variance = jnp.asarray(weights["variance"])
+        loss = jnp.zeros(())
+        stages = stages_of_one_size(batch.student, taught(batch))
+        for stage, (student, teacher) in enumerate(stages):
+            error = jnp.square(
+                self._predict(student, teacher.shape[-1], stage) - teacher
+            )
+            loss += 0.5 * (jnp.mean(error) / variance + jnp.log(variance))
+        return {
+            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
+            "loss_kd": loss * weights["feat_weight"],
+        }
+
+    def _predict(self, features: jax.Array, channels: int, stage: int) -> jax.Array:
+        """`[B, H, W, C]` to `[B, H, W, channels]`."""
+        for layer in range(3):
+            features = conv(
+                channels,
+                1,
+                kernel_init=TORCH_UNIFORM,
+                dtype=self.dtype,
+                precision=self.precision,
+                name=f"regressor{stage}_{layer}",
+            )(features if layer == 0 else nn.relu(features))
+        return features
