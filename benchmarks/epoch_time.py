@@ -19,7 +19,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks import eager_torch, measure
-from benchmarks.problem import Setting, synthetic_dataset
+from benchmarks.problem import Setting, bytes_of_a_step, synthetic_dataset
 from da_jax.compilation import configure_compiler
 from da_jax.epoch import Trainer
 from da_jax.models.network import PRECISIONS
@@ -121,14 +121,6 @@ def _flops(setting: Setting) -> float:
     cost = setting.lower_train_step(setting.batch_size).cost_analysis()
     assert cost is not None, "a program that wasn't optimised can be analysed"
     return cost["flops"]
-
-
-@functools.cache
-def bytes_of_a_step(setting: Setting, train_size: int) -> int:
-    """The most that a training step's program has in memory, the data included."""
-    memory = setting.lower_train_step(train_size).compile().memory_analysis()
-    assert memory is not None, "XLA analyses all its programs"
-    return memory.argument_size_in_bytes + memory.temp_size_in_bytes
 
 
 def row(

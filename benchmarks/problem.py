@@ -1,6 +1,7 @@
 """What the benchmarks train: a pair of networks on noise."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ class Setting:
       students: how many are trained in one program.
       precision: of the networks.
       probability: of the ascent; None trains without DA.
+      method: of the distillation, with its numbers from `configs/default.py`.
     """
 
     teacher: str
@@ -50,6 +52,7 @@ class Setting:
     students: int = 1
     precision: str = "tensorfloat32"
     probability: float | None = 0.7374
+    method: str = "KD"
 
     def config(self) -> ConfigDict:
         """As `configs/` has them."""
@@ -57,6 +60,7 @@ class Setting:
         config.batch_size = self.batch_size
         config.num_seeds = self.students
         config.precision = self.precision
+        config.method = self.method
         config.augmentation = "none" if self.probability is None else "disagreement"
         config.disagreement.probability = self.probability or 0.0
         return config
@@ -90,6 +94,14 @@ class Setting:
             create_hyperparameters(config, steps_per_epoch=1),
             self.batch_size,
         )
+
+
+@functools.cache
+def bytes_of_a_step(setting: Setting, train_size: int) -> int:
+    """The most that a training step's program has in memory, the data included."""
+    memory = setting.lower_train_step(train_size).compile().memory_analysis()
+    assert memory is not None, "XLA analyses all its programs"
+    return memory.argument_size_in_bytes + memory.temp_size_in_bytes
 
 
 def create_steps(run: Run) -> Callable[[int], Any]:

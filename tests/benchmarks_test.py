@@ -18,6 +18,10 @@ COMMANDS = {
         *("--students=2", "--precisions=bfloat16"),
     ),
     "seeds": (*PAIR, "--batch_size=8", "--steps=1", "--rounds=1", "--students=1"),
+    "methods": (
+        *("--teacher=resnet20", "--student=resnet8", "--batch_size=8"),
+        *("--images=128", "--steps=1", "--rounds=1", "--methods=AT,ReviewKD"),
+    ),
     "startup": ("--rounds=1",),
     "precision": (),
 }

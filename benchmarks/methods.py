@@ -1,0 +1,97 @@
+"""What each distillation method costs: a step's time and memory, and both against KD's.
+
+python -m benchmarks.methods --teacher resnet32x4 --student resnet8x4
+
+Without DA, each method with its numbers from `configs/default.py`. KD is measured
+whatever --methods says. CRD remembers every image, so --images counts for it.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+
+from benchmarks import measure
+from benchmarks.problem import Setting, bytes_of_a_step, create_steps
+from da_jax.compilation import configure_compiler
+from da_jax.errors import unknown_name
+from da_jax.methods import METHODS
+
+DISTILLATIONS = [name for name in METHODS if name != "vanilla"]
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.methods", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--teacher", default="resnet32x4")
+    parser.add_argument("--student", default="resnet8x4")
+    parser.add_argument("--batch_size", type=int, default=64)
+    parser.add_argument(
+        "--methods",
+        type=method_names,
+        default=DISTILLATIONS,
+        help="joined by commas; all by default",
+    )
+    parser.add_argument("--images", type=int, default=50_000, help="the training set")
+    parser.add_argument("--steps", type=int, default=2, help="a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    return parser.parse_args()
+
+
+def method_names(text: str) -> list[str]:
+    """Names joined by commas."""
+    names = text.split(",")
+    for name in names:
+        if name not in DISTILLATIONS:
+            error = unknown_name("method", name, DISTILLATIONS)
+            raise argparse.ArgumentTypeError(str(error))
+    return names
+
+
+def contestant(setting: Setting, arguments: argparse.Namespace) -> Callable[[], None]:
+    """Some steps by one method."""
+    take = create_steps(setting.create_run(arguments.images))
+    return lambda: jax.block_until_ready(take(arguments.steps))
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    configure_compiler()
+    settings = {
+        method: Setting(
+            arguments.teacher,
+            arguments.student,
+            arguments.batch_size,
+            probability=None,
+            method=method,
+        )
+        for method in dict.fromkeys(["KD", *arguments.methods])
+    }
+    contestants = {
+        method: contestant(setting, arguments) for method, setting in settings.items()
+    }
+    timings = measure.take_turns(contestants, arguments.rounds)
+    memory = {
+        method: bytes_of_a_step(setting, arguments.images)
+        for method, setting in settings.items()
+    }
+    rows = [
+        (
+            method,
+            timing.median / arguments.steps,
+            timing.spread,
+            timing.median / timings["KD"].median,
+            memory[method] / 1e9,
+            memory[method] / memory["KD"],
+        )
+        for method, timing in timings.items()
+    ]
+    header = ("method", "s a step", "spread", "over KD", "GB", "GB over KD's")
+    measure.report(header, rows, arguments.json)
+
+
+if __name__ == "__main__":
+    main()
