@@ -35,7 +35,7 @@ FIELDS = [
     ("teacher.checkpoint=configs", "configs"),
     ("method=DK", "KD"),
     ("dataset=cifar10", "known: "),
-    ("augmentation=noise", "known: none, disagreement"),
+    ("augmentation=mixup", "known: none, disagreement, fgsm, noise, pgd"),
     ("disagreement.divergence=js", "known: mse, kl"),
     ("disagreement.probability=1.5", "from 0 to 1"),
     ("disagreement.probability=-0.1", "from 0 to 1"),
@@ -47,6 +47,12 @@ FIELDS = [
     ("disagreement.reference_batch=-64", "at least 0"),
     ("KD.temperature=0.0", "positive"),
     ("KD.temperature=nan", "positive"),
+    ("DKD.warmup=0.0 method=DKD", "DKD.warmup is 0.0; it must be positive"),
+    ("CRD.num_others=0 method=CRD", "CRD.num_others is 0; it must be at least 1"),
+    ("pgd.radius=-1.0", "at least 0"),
+    ("fgsm.probability=2.0", "from 0 to 1"),
+    ("optimizer.name=adam", "known: dot, sgd"),
+    ("optimizer.dot_delta=1.0", "below 1"),
     ("optimizer.learning_rate=0.0", "positive"),
     ("optimizer.learning_rate=nan", "positive"),
     ("optimizer.momentum=1.0", "below 1"),
@@ -76,6 +82,10 @@ COMMANDS = [
     (("da_jax.evaluate", "--model", "resnet8", "--checkpoint", "nowhere"), "nowhere"),
     (("da_jax.evaluate", "--model", "resnet9", "--checkpoint", "x"), "resnet8x4"),
     (("da_jax.evaluate", "--model", "resnet8"), "--checkpoint"),
+    (
+        ("da_jax.evaluate", "--config=no.py", "--model=resnet8", "--checkpoint=x"),
+        "no.py is not a file",
+    ),
     (("da_jax.prepare", "--dataset", "cifar100"), "--archive"),
     (("da_jax.prepare", "--dataset", "cifar10", "--archive", "x"), "cifar100"),
     ((*PREPARE, "nowhere"), "nowhere"),
@@ -124,7 +134,8 @@ def write_files(folder):
 def cases(folder):
     workdir = f"--workdir={folder / 'run'}"
     for override, message in FIELDS:
-        yield ("da_jax.main", DIGITS, workdir, f"--config.{override}"), message
+        overrides = [f"--config.{field}" for field in override.split(" ")]
+        yield ("da_jax.main", DIGITS, workdir, *overrides), message
     for (module, *arguments), message in COMMANDS:
         own = (workdir,) if module == "da_jax.main" else ()
         if module == "da_jax.prepare":

@@ -1,0 +1,39 @@
+"""A method, network and data set of your own: --config=examples/own_method.py."""
+
+import flax.linen as nn
+
+from configs import default
+from da_jax import datasets, methods, models
+
+
+class LogitMSE(methods.Method):  # Ba and Caruana, 2014
+    def __call__(self, batch, weights):
+        squares = (batch.student.logits - batch.teacher.logits) ** 2
+        return {"loss_kd": squares.mean() * weights["kd_weight"]}
+
+
+class ConvNet(models.Network):  # a stem of 16 pixels, a stage of 8
+    def stages(self, images, train):
+        stem = nn.relu(self.norm("bn")(self.conv(32, 5, 2, name="conv")(images), train))
+        preact = self.norm("bn1")(self.conv(128, 5, 2, name="conv1")(stem), train)
+        feat = nn.relu(preact)
+        return models.Stages([stem, feat], [stem, preact], feat.mean((1, 2)))
+
+
+def few_digits(data_dir):  # 500 of the digits' 1,437 training images
+    full = datasets.digits.load(data_dir)
+    train = datasets.Examples(full.train.images[:500], full.train.labels[:500])
+    return datasets.Dataset(train, full.test, full.num_classes, full.preprocessing)
+
+
+methods.METHODS["LogitMSE"] = LogitMSE
+models.MODELS["ConvNet"] = ConvNet
+datasets.DATASETS["few_digits"] = few_digits
+
+
+def get_config(variant=""):
+    config = default.create("ConvNet", ["resnet20"], variant)
+    config.teacher.checkpoint = "checkpoints/digits_resnet20"
+    config.dataset, config.method, config.num_epochs = "few_digits", "LogitMSE", 20
+    config.LogitMSE = {"kd_weight": 1.0}
+    return config
