@@ -77,7 +77,7 @@ def test_words_of_a_variant_come_in_any_order():
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
-        ("vgg13", "unknown variant 'vgg13'; known: resnet56, resnet110, da, kd"),
+        ("vgg13", "unknown variant 'vgg13'; known: resnet56, resnet110, KD, DKD"),
         ("da,kd", "both da and kd"),
         ("resnet56,resnet110", "both resnet56 and resnet110"),
     ],

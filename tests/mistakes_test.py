@@ -71,7 +71,7 @@ PREPARE = ("da_jax.prepare", "--dataset", "cifar100", "--archive")
 COMMANDS = [
     (("da_jax.main",), "no config"),
     (("da_jax.main", "--config=configs/missing.py"), "missing.py"),
-    (("da_jax.main", "--config=configs/digits.py:ad"), "known: resnet20, da, kd"),
+    (("da_jax.main", "--config=configs/digits.py:ad"), "known: resnet20, KD, DKD"),
     (
         ("da_jax.main", "--config=configs/teacher.py:resnet9", NO_DOWNLOAD),
         "resnet8x4",
