@@ -51,22 +51,21 @@ def evaluate(
       UserError: something is missing or damaged, or the checkpoint holds another
         architecture or number of classes.
     """
-    from da_jax import checkpointing, parallel
+    from da_jax import parallel
     from da_jax.datasets import load_dataset
     from da_jax.methods import create_method
     from da_jax.models import create_model
+    from da_jax.pretrained import load_pretrained
     from da_jax.state import Problem
 
     create_model(model)  # or it is unknown
-    loaded = checkpointing.load_model(checkpoint, last=last)
+    loaded = load_pretrained(checkpoint, last=last)
+    if loaded.model != model:
+        raise UserError(f"{checkpoint} holds a {loaded.model}, not a {model}")
     data = load_dataset(dataset, data_dir)
-    if (loaded.name, loaded.num_classes) != (model, data.num_classes):
-        raise UserError(
-            f"{checkpoint} holds a {loaded.name} of {loaded.num_classes} classes, not a"
-            f" {model} of {data.num_classes} for {dataset}"
-        )
+    loaded.check_fits(dataset, data.num_classes)
     problem = Problem(
-        student=create_model(model, data.num_classes),
+        student=loaded.network,
         teacher=None,
         method=create_method("vanilla"),
         augmentation=None,
