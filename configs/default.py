@@ -173,6 +173,12 @@ def methods() -> dict[str, dict[str, Any]]:
             "warmup": 20.0,  # epochs
             "logit_standardization": False,
         },
+        "MLKD": {
+            "temperature": 4.0,
+            "ce_weight": 0.1,
+            "kd_weight": 0.9,
+            "logit_standardization": False,
+        },
         "AT": {"power": 2, "ce_weight": 1.0, "feat_weight": 1000.0},
         "FitNet": {"hint_layer": 2, "ce_weight": 1.0, "feat_weight": 100.0},
         "RKD": {

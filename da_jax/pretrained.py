@@ -2,14 +2,15 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import flax.linen as nn
 import jax
 
 from da_jax import checkpointing
 from da_jax.errors import UserError
+from da_jax.methods import Outputs
 from da_jax.models import create_model
+from da_jax.passes import eval_mode
 from da_jax.state import Variables
 
 
@@ -31,10 +32,9 @@ class Pretrained:
     network: nn.Module
     variables: Variables
 
-    def __call__(self, images: jax.Array) -> tuple[jax.Array, dict[str, Any]]:
+    def __call__(self, images: jax.Array) -> Outputs:
         """Logits `[B, K]` and features of normalised images `[B, 32, 32, 3]`."""
-        outputs: Any = self.network.apply(self.variables, images, train=False)
-        return outputs
+        return eval_mode(self.network, self.variables, images)
 
     def check_fits(self, dataset: str, num_classes: int) -> None:
         """Refuses a data set of another number of classes.

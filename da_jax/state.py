@@ -18,7 +18,7 @@ from clu.metrics import Average
 
 from da_jax import optim
 from da_jax.disagreement import DisagreementAugmentation
-from da_jax.methods import Batch, Losses, Method, Outputs
+from da_jax.methods import Batch, Losses, Method, Outputs, View
 from da_jax.models.layers import Dtype
 from da_jax.preprocessing import Preprocessing
 
@@ -127,7 +127,7 @@ class TrainState(flax.struct.PyTreeNode):
         return jax.random.fold_in(jax.random.key(self.seed), purpose)
 
 
-INITIALIZATION, EPOCH_ORDER, BATCH, COIN, NOISE, AUXILIARY, METHOD = range(7)
+INITIALIZATION, EPOCH_ORDER, BATCH, COIN, NOISE, AUXILIARY, METHOD, STRONG = range(8)
 """Purposes of random keys; each gets a stream of its own."""
 
 
@@ -182,7 +182,16 @@ def _empty_batch(problem: Problem) -> Batch:
     teacher, norms = zeros(problem.teacher) if problem.teacher else (None, [])
     index = jnp.zeros(1, jnp.int32)
     train_labels = jnp.zeros(problem.num_examples, jnp.int32)
-    return Batch(student, teacher, index, index, train_labels, jnp.ones(()), norms)
+    return Batch(
+        student=student,
+        teacher=teacher,
+        labels=index,
+        indices=index,
+        train_labels=train_labels,
+        epoch=jnp.ones(()),
+        teacher_norms=norms,
+        strong=View(student, teacher) if problem.method.strong_view else None,
+    )
 
 
 def _zero_metrics(problem: Problem, losses: Losses) -> Metrics:

@@ -24,11 +24,10 @@ from da_jax.configuration import create_hyperparameters, create_problem
 from da_jax.datasets import digits
 from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
-from da_jax.methods import METHODS, Batch, crd, create_method
+from da_jax.methods import METHODS, Batch, Outputs, View, crd, create_method
 from da_jax.models import create_model
 from da_jax.models.network import Norm
 from da_jax.parallel import Programs
-from da_jax.step import Outputs
 from tests import golden
 from tests.golden import weights
 from tests.parity import by_torch_key, variables
@@ -226,6 +225,39 @@ def test_losses_and_gradients_equal_the_original_s(x64, name):
         assert found[key] == pytest.approx(norm, rel=tolerance, abs=1e-12), key
 
 
+@pytest.mark.parametrize("kind", ["mlkd", "mlkd_logit_stand"])
+def test_losses_of_two_views_equal_the_original_s(x64, kind):
+    description, arrays = golden.load("training")
+    expected = description["later_variants"][kind]
+    student, teacher = (
+        create_model(name, dtype=jnp.float64, precision="highest")
+        for name in ("resnet8x4", "resnet32x4")
+    )
+    batch = golden_batch("KD")
+    views = []
+    for start in (expected["start"], expected["strong_start"]):
+        images = jnp.asarray(arrays["images"][start : start + BATCH_SIZE])
+        images = PREPROCESSING.normalize(images, jnp.float64)
+        learned, _ = jax.jit(
+            functools.partial(student.apply, train=True, mutable=["batch_stats"])
+        )(variables("resnet8x4", 1, jnp.float64), images)
+        taught = jax.jit(teacher.apply)(variables("resnet32x4", 2, jnp.float64), images)
+        views.append(View(Outputs(*learned), Outputs(*taught)))
+    labels = arrays["labels"][expected["start"] : expected["start"] + BATCH_SIZE]
+    batch = batch._replace(
+        student=views[0].student,
+        teacher=views[0].teacher,
+        labels=jnp.asarray(labels),
+        strong=views[1],
+    )
+    method = create_method("MLKD", logit_standardization=expected["ls"])
+    numbers = {"temperature": 2.0, "ce_weight": 0.1, "kd_weight": 9.0}
+    losses = jax.jit(method.apply)({}, batch, numbers)
+    assert losses.keys() == expected["losses"].keys()
+    for term, value in expected["losses"].items():
+        assert float(losses[term]) == pytest.approx(value, rel=1e-7), term
+
+
 def test_every_method_has_a_section_in_the_config():
     assert {*default.methods(), "vanilla"} == METHODS.keys()
 
@@ -259,6 +291,7 @@ def random_batch(batch_size=8):
         Norm(jnp.linspace(0.5, 1.5, width), jnp.linspace(-1, 1, width))
         for width in (64, 128, 256)
     ]
+    view_keys = jax.random.split(jax.random.key(4))
     return Batch(
         student=random_outputs(keys[1], student, batch_size),
         teacher=random_outputs(keys[2], teacher, batch_size),
@@ -267,6 +300,10 @@ def random_batch(batch_size=8):
         train_labels=train_labels,
         epoch=jnp.asarray(3.0),
         teacher_norms=norms,
+        strong=View(
+            random_outputs(view_keys[0], student, batch_size),
+            random_outputs(view_keys[1], teacher, batch_size),
+        ),
     )
 
 
@@ -323,8 +360,9 @@ def test_every_method_learns_the_same_on_one_device_and_on_two(x64, name):
         teacher=jax.tree.map(halves, batch.teacher),
         labels=halves(batch.labels),
         indices=halves(batch.indices),
+        strong=jax.tree.map(halves, batch.strong),
     )
-    axes = Batch(0, 0, 0, 0, None, None, None)
+    axes = Batch(0, 0, 0, 0, None, None, None, 0)
     of_two = create_method(name, axis_name="devices", **fixed, **options)
 
     def on_device(variables, batch):

@@ -18,6 +18,7 @@ from da_jax.augmentations import FGSM
 from da_jax.datasets import Examples
 from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.disagreement import DisagreementAugmentation
+from da_jax.draw import Drawn, draw, step_key
 from da_jax.methods import create_method
 from da_jax.models import create_model
 from da_jax.models.network import PRECISIONS
@@ -69,12 +70,12 @@ def problem(augmentation, dtype, logit_standardization=False):
 def batch_of(state, images, labels):
     """A batch of these images, before its ascent."""
     start = disagreement.start(images, state.batch_stats)
-    return step.Drawn(start, labels, jnp.zeros_like(labels), jnp.array(True))
+    return Drawn(start, labels, jnp.zeros_like(labels), jnp.array(True))
 
 
 def learn(problem, state, teacher, drawn, hyperparameters):
     """What `step.learn` makes of images that have been moved, or not."""
-    (taught,) = step.teach(problem, teacher, [drawn.ascent.images])
+    taught = step.teach(problem, teacher, drawn.views)
     examples = Examples(drawn.ascent.images, drawn.labels)
     return step.learn(problem, state, taught, teacher, examples, drawn, hyperparameters)
 
@@ -276,9 +277,7 @@ def test_random_init_starts_from_noise_where_the_coin_says_so():
         state = create_train_state(tiny, 3)
         hyperparameters = numbers(PLAIN_KD, probability=probability)
         order = epoch_order(state, jnp.int32(0), 68)
-        drawn = step.draw(
-            tiny, state, examples, order, jnp.int32(0), hyperparameters, 32
-        )
+        drawn = draw(tiny, state, examples, order, jnp.int32(0), hyperparameters, 32)
         return np.asarray(drawn.ascent.images), np.asarray(drawn.labels)
 
     images, labels = drawn(DisagreementAugmentation(), 1.0)
@@ -322,7 +321,7 @@ def test_the_coin_falls_as_often_as_it_should():
     state = jax.jit(functools.partial(create_train_state, tiny_problem(None)))(0)
 
     def coin(number):
-        key = step._step_key(state.replace(step=number), COIN)
+        key = step_key(state.replace(step=number), COIN)
         return jax.random.bernoulli(key, 0.7374)
 
     heads = jax.vmap(coin)(jnp.arange(5000)).mean()

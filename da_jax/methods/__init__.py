@@ -7,9 +7,10 @@ from da_jax.methods.at import AT
 from da_jax.methods.crd import CRD
 from da_jax.methods.dkd import DKD
 from da_jax.methods.fitnet import FitNet
-from da_jax.methods.interface import Batch, Losses, Method, Outputs, Weights
+from da_jax.methods.interface import Batch, Losses, Method, Outputs, View, Weights
 from da_jax.methods.kd import KD
 from da_jax.methods.kdsvd import KDSVD
+from da_jax.methods.mlkd import MLKD
 from da_jax.methods.nst import NST
 from da_jax.methods.ofd import OFD
 from da_jax.methods.pkt import PKT
@@ -25,6 +26,7 @@ __all__ = [
     "Losses",
     "Method",
     "Outputs",
+    "View",
     "Weights",
     "create_method",
 ]
@@ -36,6 +38,7 @@ METHODS: dict[str, type[Method]] = {
     "FitNet": FitNet,
     "KD": KD,
     "KDSVD": KDSVD,
+    "MLKD": MLKD,
     "NST": NST,
     "OFD": OFD,
     "PKT": PKT,

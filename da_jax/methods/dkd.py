@@ -15,16 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from da_jax.methods.interface import (
-    Batch,
-    Losses,
-    Method,
-    Weights,
-    cross_entropy,
-    taught,
-    warm_up,
-)
-from da_jax.methods.kd import kl_divergence, standardize
+from da_jax.methods.interface import Batch, Losses, Weights, cross_entropy, warm_up
+from da_jax.methods.kd import LogitMethod, kl_divergence
 
 
 def target_divergence(
@@ -61,23 +53,16 @@ def others_divergence(
     return kl_divergence(student_logits - masked, teacher_logits - masked, temperature)
 
 
-class DKD(Method):
+class DKD(LogitMethod):
     """Decoupled Knowledge Distillation.
 
     Weights: `temperature`, `ce_weight`, `alpha` (of the label's class), `beta` (of the
     others), `warmup` in epochs.
-
-    Attributes:
-      logit_standardization: standardise both networks' logits before the divergences.
     """
-
-    logit_standardization: bool = False
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`."""
-        logits = batch.student.logits, taught(batch).logits
-        if self.logit_standardization:
-            logits = standardize(logits[0]), standardize(logits[1])
+        logits = self.compared_logits(batch)
         arguments = (*logits, batch.labels, weights["temperature"])
         divergence = weights["alpha"] * target_divergence(*arguments) + weights[
             "beta"

@@ -23,6 +23,13 @@ class Outputs(NamedTuple):
     features: dict[str, Any]
 
 
+class View(NamedTuple):
+    """What two networks say of the same images."""
+
+    student: Outputs
+    teacher: Outputs | None
+
+
 class Batch(NamedTuple):
     """What a method sees of a training step; B is this device's share of the batch.
 
@@ -35,6 +42,8 @@ class Batch(NamedTuple):
       train_labels: int `[N]`, of the whole training set.
       epoch: from 1, a scalar.
       teacher_norms: see `da_jax.models.network.Network.norms_before_relu`.
+      strong: both networks' outputs for another view of the same examples, for a method
+        that asks for it (`Method.strong_view`).
     """
 
     student: Outputs
@@ -44,6 +53,7 @@ class Batch(NamedTuple):
     train_labels: jax.Array
     epoch: jax.Array
     teacher_norms: list[Norm]
+    strong: View | None = None
 
 
 class Method(Part, kw_only=True):
@@ -63,6 +73,8 @@ class Method(Part, kw_only=True):
     """Whether it looks at the teacher."""
     teacher_train: ClassVar[bool] = False
     """Whether it looks at the teacher in train mode, normalised by the batch."""
+    strong_view: ClassVar[bool] = False
+    """Whether it learns from RandAugment's view too; no augmentation moves that."""
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """The terms whose sum the student minimises."""

@@ -41,10 +41,8 @@ def standardize(logits: jax.Array) -> jax.Array:
     return (logits - mean) / (std + 1e-7)
 
 
-class KD(Method):
-    """Knowledge Distillation.
-
-    Weights: `temperature`, `ce_weight`, `kd_weight`.
+class LogitMethod(Method):
+    """A method that compares logits.
 
     Attributes:
       logit_standardization: standardise both networks' logits before the divergence.
@@ -52,11 +50,23 @@ class KD(Method):
 
     logit_standardization: bool = False
 
+    def compared_logits(self, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """The student's and the teacher's, `[B, K]`."""
+        student, teacher = batch.student.logits, taught(batch).logits
+        if self.logit_standardization:
+            return standardize(student), standardize(teacher)
+        return student, teacher
+
+
+class KD(LogitMethod):
+    """Knowledge Distillation.
+
+    Weights: `temperature`, `ce_weight`, `kd_weight`.
+    """
+
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`."""
-        logits = batch.student.logits, taught(batch).logits
-        if self.logit_standardization:
-            logits = standardize(logits[0]), standardize(logits[1])
+        logits = self.compared_logits(batch)
         divergence = kl_divergence(*logits, weights["temperature"])
         return {
             "loss_ce": cross_entropy(batch) * weights["ce_weight"],
