@@ -41,47 +41,48 @@ NAMES: dict[str, tuple[str, Any]] = {
 }
 """Fields that name an entry of a table: what it is called, and the table."""
 
-RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+Range = tuple[Callable[[Any], bool], str]
+"""A test of a value, and how to say it."""
+
+POSITIVE: Range = (lambda value: 0 < value < float("inf"), "positive")
+NOT_NEGATIVE: Range = (lambda value: 0 <= value < float("inf"), "at least 0")
+AT_LEAST_ONE: Range = (lambda value: value >= 1, "at least 1")
+BELOW_ONE: Range = (lambda value: 0 <= value < 1, "at least 0 and below 1")
+PROBABILITY: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
+
+RANGES: dict[str, Range] = {
     "seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
-    "num_seeds": (lambda value: value >= 1, "at least 1"),
-    "num_epochs": (lambda value: value >= 1, "at least 1"),
+    "num_seeds": AT_LEAST_ONE,
+    "num_epochs": AT_LEAST_ONE,
     "batch_size": (lambda value: value >= 2, "at least 2"),
-    "eval_batch_size": (lambda value: value >= 1, "at least 1"),
+    "eval_batch_size": AT_LEAST_ONE,
     "steps_per_call": (lambda value: value >= 0, "at least 0 (0: automatic)"),
     "profile_steps": (lambda value: value >= 0, "at least 0 (0: no trace)"),
-    "checkpoint_every": (lambda value: value >= 1, "at least 1"),
-    "optimizer.learning_rate": (lambda value: 0 < value < float("inf"), "positive"),
-    "optimizer.momentum": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
-    "optimizer.weight_decay": (
-        lambda value: 0 <= value < float("inf"),
-        "at least 0",
-    ),
-    "optimizer.dot_delta": (lambda value: 0 <= value < 1, "at least 0 and below 1"),
+    "checkpoint_every": AT_LEAST_ONE,
+    "optimizer.learning_rate": POSITIVE,
+    "optimizer.momentum": BELOW_ONE,
+    "optimizer.weight_decay": NOT_NEGATIVE,
+    "optimizer.dot_delta": BELOW_ONE,
     "optimizer.decay_rate": (lambda value: 0 < value <= 1, "above 0, at most 1"),
     "optimizer.decay_epochs": (
         lambda value: list(value) == sorted(set(value)) and min(value, default=1) >= 1,
         "epochs from 1 on, each later than the one before",
     ),
-    "disagreement.steps": (lambda value: value >= 0, "at least 0"),
-    "pgd.steps": (lambda value: value >= 0, "at least 0"),
-    "pgd.radius": (lambda value: 0 <= value < float("inf"), "at least 0"),
-    **{
-        f"{section}.learning_rate": (
-            lambda value: 0 <= value < float("inf"),
-            "at least 0",
-        )
-        for section in ("disagreement", "fgsm", "pgd")
-    },
-    **{
-        f"{section}.probability": (lambda value: 0 <= value <= 1, "from 0 to 1")
-        for section in ("disagreement", "fgsm", "pgd")
-    },
+    "disagreement.steps": NOT_NEGATIVE,
+    "disagreement.learning_rate": NOT_NEGATIVE,
+    "disagreement.probability": PROBABILITY,
+    "fgsm.learning_rate": NOT_NEGATIVE,
+    "fgsm.probability": PROBABILITY,
+    "pgd.steps": NOT_NEGATIVE,
+    "pgd.learning_rate": NOT_NEGATIVE,
+    "pgd.probability": PROBABILITY,
+    "pgd.radius": NOT_NEGATIVE,
     "disagreement.reference_batch": (lambda value: value >= 0, "at least 0 (0: off)"),
 }
-"""What the values of fields may be: a test, and how to say it."""
+"""What the values of fields may be."""
 
-POSITIVE = ("temperature", "variance", "warmup")
-"""A method's numbers that are; the others are at least 0."""
+POSITIVE_OF_METHODS = ("temperature", "variance", "warmup")
+"""A method's numbers that are; the others are not negative."""
 
 
 def check_config(config: ConfigDict) -> None:
@@ -95,12 +96,9 @@ def check_config(config: ConfigDict) -> None:
         optional = field == "teacher.model" and not fields[field]
         if not optional and fields[field] not in known:
             raise unknown_name(f"{kind} in config.{field}", fields[field], known)
-    for field, (is_fine, description) in RANGES.items():
-        if field in fields and not is_fine(fields[field]):
-            raise UserError(
-                f"config.{field} is {fields[field]!r}; it must be {description}"
-            )
-    _check_method(config)
+    for field, allowed in (RANGES | _method_ranges(config)).items():
+        if field in fields:
+            _check_range(field, fields[field], allowed)
     if config.profile_steps and config.num_epochs < 2:
         raise UserError(
             "config.profile_steps traces a run's second epoch, but config.num_epochs"
@@ -115,18 +113,23 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def _check_method(config: ConfigDict) -> None:
+def _check_range(field: str, value: Any, allowed: Range) -> None:
+    is_fine, description = allowed
+    if not is_fine(value):
+        raise UserError(f"config.{field} is {value!r}; it must be {description}")
+
+
+def _method_ranges(config: ConfigDict) -> dict[str, Range]:
+    """What the fields of the method's section may be."""
+    ranges = {}
     for name, value in _method_section(config).items():
-        least = 1 if type(value) is int and name != "hint_layer" else 0
-        is_fine, description = value >= least, f"at least {least}"
-        if type(value) is float:
-            is_fine, description = 0 <= value < float("inf"), "at least 0"
-            if name in POSITIVE:
-                is_fine, description = 0 < value < float("inf"), "positive"
-        if not is_fine:
-            raise UserError(
-                f"config.{config.method}.{name} is {value!r}; it must be {description}"
-            )
+        allowed = NOT_NEGATIVE
+        if name in POSITIVE_OF_METHODS:
+            allowed = POSITIVE
+        elif type(value) is int and name != "hint_layer":
+            allowed = AT_LEAST_ONE
+        ranges[f"{config.method}.{name}"] = allowed
+    return ranges
 
 
 def create_problem(config: ConfigDict, dataset: Dataset) -> Problem:

@@ -25,16 +25,12 @@ from da_jax.methods.interface import (
     cross_entropy,
     taught,
 )
+from da_jax.methods.vectors import l2_normalize
 from da_jax.models.layers import Linear, parameter_dtype
 
 EPSILON = 1e-7
 
 NETWORKS = ("student", "teacher")
-
-
-def unit(vectors: jax.Array) -> jax.Array:
-    """`[B, C]` with rows of L2 norm 1."""
-    return vectors / jnp.sqrt(jnp.sum(jnp.square(vectors), axis=-1, keepdims=True))
 
 
 def contrastive_loss(scores: jax.Array, num_examples: int) -> jax.Array:
@@ -122,7 +118,9 @@ class CRD(Method):
         return jnp.concatenate([batch.indices[:, None], others], axis=1)
 
     def _embed(self, features: jax.Array, name: str) -> jax.Array:
-        return unit(Linear(self.width, self.dtype, self.precision, name=name)(features))
+        return l2_normalize(
+            Linear(self.width, self.dtype, self.precision, name=name)(features)
+        )
 
     def _memory(self, whose: str, batch: Batch) -> nn.Variable:
         """`[N, width]`: uniform at first, as the original's, of about unit rows."""
@@ -173,4 +171,4 @@ class CRD(Method):
         indices = self.global_batch(batch.indices)
         momentum = weights["momentum"]
         moved = jnp.asarray(momentum * memory[indices] + (1 - momentum) * embeddings)
-        return memory.at[indices].set(unit(moved))
+        return memory.at[indices].set(l2_normalize(moved))

@@ -21,15 +21,14 @@ from da_jax.methods.interface import (
     cross_entropy,
     taught,
 )
+from da_jax.methods.vectors import l2_norm
 
 EPSILON = 1e-7
 
 
 def neighbour_probabilities(features: jax.Array) -> jax.Array:
     """`[B, C]` to `[B, B]`, rows of sum 1."""
-    squares = jnp.sum(jnp.square(features), axis=-1, keepdims=True)
-    norm = jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
-    rows = features / (norm + EPSILON)
+    rows = features / (l2_norm(features) + EPSILON)
     similarity = (jnp.matmul(rows, rows.T, precision="highest") + 1) / 2
     return similarity / jnp.sum(similarity, axis=-1, keepdims=True)
 

@@ -12,6 +12,7 @@ References:
 
 import jax
 import jax.numpy as jnp
+from optax.losses import huber_loss
 
 from da_jax.methods.interface import (
     Batch,
@@ -21,7 +22,7 @@ from da_jax.methods.interface import (
     cross_entropy,
     taught,
 )
-from da_jax.methods.vectors import l2_normalize, pairwise_distances, smooth_l1
+from da_jax.methods.vectors import l2_normalize, pairwise_distances
 
 
 def distances(features: jax.Array, floor: float) -> jax.Array:
@@ -52,13 +53,13 @@ class RKD(Method):
         """`loss_ce` and `loss_kd`."""
         student = self.global_batch(batch.student.features["pooled_feat"])
         teacher = self.global_batch(taught(batch).features["pooled_feat"])
-        of_distances = smooth_l1(
-            distances(student, self.floor) - distances(teacher, self.floor)
+        of_distances = huber_loss(
+            distances(student, self.floor), distances(teacher, self.floor)
         )
-        of_angles = smooth_l1(angles(student) - angles(teacher))
+        of_angles = huber_loss(angles(student), angles(teacher))
         relations = (
-            of_distances * weights["distance_weight"]
-            + of_angles * weights["angle_weight"]
+            jnp.mean(of_distances) * weights["distance_weight"]
+            + jnp.mean(of_angles) * weights["angle_weight"]
         )
         return {
             "loss_ce": cross_entropy(batch) * weights["ce_weight"],

@@ -4,15 +4,19 @@ import jax
 import jax.numpy as jnp
 
 
+def l2_norm(values: jax.Array, axis: int = -1) -> jax.Array:
+    """The L2 norm of `values` along `axis`, which stays with a length of 1."""
+    squares = jnp.sum(jnp.square(values), axis=axis, keepdims=True)
+    is_zero = squares == 0
+    return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
+
+
 def l2_normalize(values: jax.Array, axis: int = -1, floor: float = 1e-12) -> jax.Array:
     """`values` over their L2 norm along `axis`, which counts as `floor` at least.
 
     As `torch.nn.functional.normalize`; a vector of zeros stays, with a gradient of 0.
     """
-    squares = jnp.sum(jnp.square(values), axis=axis, keepdims=True)
-    is_zero = squares == 0
-    norm = jnp.sqrt(jnp.where(is_zero, 1.0, squares))
-    return values / jnp.maximum(jnp.where(is_zero, 0.0, norm), floor)
+    return values / jnp.maximum(l2_norm(values, axis), floor)
 
 
 def pairwise_distances(vectors: jax.Array, floor: float) -> jax.Array:
@@ -28,9 +32,3 @@ def pairwise_distances(vectors: jax.Array, floor: float) -> jax.Array:
     is_same = jnp.eye(len(vectors), dtype=bool)
     roots = jnp.sqrt(jnp.where(is_same, 1.0, jnp.maximum(distances, floor)))
     return jnp.where(is_same, 0.0, roots)
-
-
-def smooth_l1(difference: jax.Array) -> jax.Array:
-    """Half the square where it is below 1, else |difference| − ½; their mean."""
-    size = jnp.abs(difference)
-    return jnp.mean(jnp.where(size < 1, 0.5 * jnp.square(difference), size - 0.5))
