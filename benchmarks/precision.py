@@ -20,7 +20,9 @@ from da_jax.compilation import configure_compiler
 from da_jax.configuration import create_hyperparameters, create_problem
 from da_jax.datasets import Dataset, Examples
 from da_jax.datasets.cifar100 import PREPROCESSING
+from da_jax.draw import Drawn
 from da_jax.models.network import PRECISIONS
+from da_jax.state import create_train_state
 from tests import golden
 from tests.parity import variables
 
@@ -54,15 +56,18 @@ def original_and_moved(
     problem = create_problem(config, Dataset(examples, examples, 100, PREPROCESSING))
     student = variables("resnet8x4", 1, jnp.float32)
     images = PREPROCESSING.normalize(jnp.asarray(examples.images), jnp.float32)
+    state = create_train_state(problem, 0).replace(**student)
+    ascent = disagreement.start(images, state.batch_stats)
+    labels = jnp.asarray(examples.labels)
     moved = jax.jit(step.ascend, static_argnums=0)(
         problem,
-        student["params"],
+        state,
         variables("resnet32x4", 2, jnp.float32),
-        disagreement.start(images, student["batch_stats"]),
+        Drawn(ascent, labels, jnp.arange(BATCH_SIZE), jnp.array(True)),
         create_hyperparameters(config, steps_per_epoch=1),
     )
     reference = arrays[f"{kind}/step0/student_input{ascent_steps}"]
-    return np.asarray(images), np.asarray(moved.images), reference
+    return np.asarray(images), np.asarray(moved.ascent.images), reference
 
 
 def main() -> None:

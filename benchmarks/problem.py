@@ -91,7 +91,7 @@ class Setting:
             dataset.train,
             (order,) * self.students,
             0,
-            create_hyperparameters(config, steps_per_epoch=1),
+            (create_hyperparameters(config, steps_per_epoch=1),) * self.students,
             self.batch_size,
         )
 
@@ -107,7 +107,9 @@ def bytes_of_a_step(setting: Setting, train_size: int) -> int:
 def create_steps(run: Run) -> Callable[[int], Any]:
     """Takes so many steps from the start of `run`'s data; returns what to wait for."""
     states = run.programs.create_train_states(0)
-    orders = run.programs.epoch_orders(states, 0, run.train.labels.shape[1])
+    orders = run.programs.epoch_orders(
+        states, len(run.batches), run.train.labels.shape[1]
+    )
 
     def steps(count: int) -> Any:
         nonlocal states

@@ -41,7 +41,6 @@ class FGSM(DisagreementAugmentation):
 class PGD(DisagreementAugmentation):
     """Steps by the sign of the gradient of the student's cross-entropy, in a box."""
 
-    steps: int = 10
     reduce_on_plateau: bool = False
 
     def objective(

@@ -30,8 +30,8 @@ TrainStep = Callable[..., tuple[States, tuple[Metrics, ...]]]
 """`step.train_step` of some problem."""
 
 TrainSteps = Callable[..., tuple[States, jax.Array]]
-"""(states, teacher, examples, orders, first position, number of steps, hyperparameters,
-batch_size) to the states after those steps, and how many they have taken in all."""
+"""(states, teacher, examples, orders, first position, number of steps, each student's
+hyperparameters, batch_size) to the states after those steps, and the first's step."""
 
 Evaluate = Callable[..., tuple[Metrics, ...]]
 """(networks, examples, batch_size) to the sums of each network's metrics."""
@@ -50,16 +50,20 @@ def vmapped(problem: Problem, pmap: Pmap) -> TrainSteps:
         teacher: Variables | None,
         examples: Examples,
         orders: tuple[jax.Array, ...],
-        *numbers: Any,
+        position: jax.Array,
+        hyperparameters: tuple[Hyperparameters, ...],
+        batch_size: int,
     ) -> tuple[States, tuple[Metrics, ...]]:
-        def one(state: TrainState, order: jax.Array) -> tuple[TrainState, Metrics]:
-            (state,), (metrics,) = step.train_step(
-                problem, (state,), teacher, examples, (order,), *numbers
+        def one(*student: Any) -> tuple[TrainState, Metrics]:
+            state, order, numbers = ((of_one,) for of_one in student)
+            (after,), (metrics,) = step.train_step(
+                problem, state, teacher, examples, order, position, numbers, batch_size
             )
-            return state, metrics
+            return after, metrics
 
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *states)
-        stacked, metrics = jax.vmap(one)(stacked, jnp.stack(orders))
+        stacked, metrics = jax.vmap(one)(
+            *(_stack(tree) for tree in (states, orders, hyperparameters))
+        )
         return _unstack(stacked, len(states)), _unstack(metrics, len(states))
 
     return _in_a_loop(train_step, pmap)
@@ -73,7 +77,7 @@ def _in_a_loop(train_step: TrainStep, pmap: Pmap) -> TrainSteps:
         orders: tuple[jax.Array, ...],
         position: jax.Array,
         num_steps: jax.Array,
-        hyperparameters: Hyperparameters,
+        hyperparameters: tuple[Hyperparameters, ...],
         batch_size: int,
     ) -> tuple[States, jax.Array]:
         def body(index: jax.Array, states: States) -> States:
@@ -107,6 +111,10 @@ def _added(sums: Metrics, metrics: Metrics, is_first: jax.Array) -> Metrics:
         sums,
         metrics,
     )
+
+
+def _stack(trees: tuple[Any, ...]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
 
 
 def _unstack(tree: Any, length: int) -> tuple[Any, ...]:

@@ -179,6 +179,7 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
     return Hyperparameters(
         method=dict[str, Any](weights),
         ascent_learning_rate=ascent["learning_rate"],
+        ascent_steps=int(ascent.get("steps", 1)),
         ascent_probability=ascent["probability"],
         ascent_radius=ascent.get("radius", 0.0),
         learning_rate=optimizer.learning_rate,
@@ -213,9 +214,13 @@ def _ascent_section(config: ConfigDict) -> dict[str, Any]:
     return config[section].to_dict()
 
 
-def _split(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, float]]:
-    """A section's fixed settings and its numbers: every float is a number."""
-    numbers = {name: value for name, value in section.items() if type(value) is float}
+def _split(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A section's fixed settings and its numbers: floats, and how many steps."""
+    numbers = {
+        name: value
+        for name, value in section.items()
+        if type(value) is float or name == "steps"
+    }
     settings = {name: value for name, value in section.items() if name not in numbers}
     return settings, numbers
 

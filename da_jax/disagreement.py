@@ -68,7 +68,6 @@ class DisagreementAugmentation:
     """What of the ascent is fixed when it is compiled; the defaults are the paper's.
 
     Attributes:
-      steps: ascent steps a batch (the paper's e), at least 0.
       divergence: a key of `DIVERGENCES`.
       logit_standardization: standardise both networks' logits before the divergence.
       update_batch_stats: the student's passes over the half-moved images move its
@@ -82,7 +81,6 @@ class DisagreementAugmentation:
       UserError: no such divergence.
     """
 
-    steps: int = 1
     divergence: str = "mse"
     logit_standardization: bool = False
     update_batch_stats: bool = True
@@ -245,10 +243,11 @@ def augment(
     learning_rate: jax.typing.ArrayLike,
     axis_name: str | None = None,
     *,
+    steps: jax.typing.ArrayLike = 1,
     radius: jax.typing.ArrayLike = float("inf"),
     noise: Noise | None = None,
 ) -> Ascent:
-    """All `augmentation.steps` steps from `ascent`.
+    """So many steps from `ascent`.
 
     Args:
       augmentation: the ascent's fixed settings.
@@ -258,6 +257,7 @@ def augment(
       labels: int `[B]`.
       learning_rate: α, in units of normalised pixels.
       axis_name: the pmapped axis the batch is split over, or None.
+      steps: of ascent (the paper's e), at least 0.
       radius: how far a pixel may go, for an augmentation with such a bound.
       noise: draws noise, for an augmentation that has a use for it.
     """
@@ -271,5 +271,5 @@ def augment(
             images=augmentation.constrain(moved.images, origin, radius)
         )
 
-    moved = jax.lax.fori_loop(0, augmentation.steps, body, ascent)
+    moved = jax.lax.fori_loop(0, steps, body, ascent)
     return moved.replace(images=augmentation.finish(moved.images, origin, noise))

@@ -107,7 +107,7 @@ class Trainer:
         """Takes the epoch's steps; False if it was to end before the last."""
         run = self._run
         orders = run.programs.epoch_orders(
-            self.states, number, run.train.labels.shape[1]
+            self.states, len(run.batches), run.train.labels.shape[1]
         )
         batches = run.batches[self._step - number * len(run.batches) :]
         per_call = self._steps_per_call(last_seconds)

@@ -138,11 +138,12 @@ class Programs:
         return self.replicate_students([create(np.uint32(seed)) for seed in seeds])
 
     def epoch_orders(
-        self, states: States, epoch: int, num_examples: int
+        self, states: States, steps_per_epoch: int, num_examples: int
     ) -> tuple[jax.Array, ...]:
-        """The orders in which the students see the examples in `epoch` (from 0)."""
+        """The orders in which the students see the examples in their epoch."""
         return tuple(
-            self._epoch_order(state, np.int32(epoch), num_examples) for state in states
+            self._epoch_order(state, np.int32(steps_per_epoch), num_examples)
+            for state in states
         )
 
     def train_steps(
@@ -153,7 +154,7 @@ class Programs:
         orders: tuple[jax.Array, ...],
         position: int,
         num_steps: int,
-        hyperparameters: Hyperparameters,
+        hyperparameters: tuple[Hyperparameters, ...],
         batch_size: int,
     ) -> tuple[States, jax.Array]:
         """Several steps on consecutive batches, from `position` on in the orders.

@@ -34,7 +34,7 @@ class Run:
       test: the test set, on the devices.
       teacher: the teacher's variables on the devices, or None.
       hyperparameters: the run's numbers, on the host.
-      replicated_hyperparameters: the same on the devices.
+      replicated_hyperparameters: the same for each student, on the devices.
     """
 
     config: ConfigDict
@@ -46,7 +46,7 @@ class Run:
     test: Examples
     teacher: Variables | None
     hyperparameters: Hyperparameters
-    replicated_hyperparameters: Hyperparameters
+    replicated_hyperparameters: tuple[Hyperparameters, ...]
 
     @property
     def seeds(self) -> list[int]:
@@ -94,7 +94,9 @@ def create_run(
         test=programs.replicate(dataset.test),
         teacher=programs.replicate(teacher),
         hyperparameters=hyperparameters,
-        replicated_hyperparameters=programs.replicate(hyperparameters),
+        replicated_hyperparameters=programs.replicate_students(
+            [hyperparameters] * config.num_seeds
+        ),
     )
 
 

@@ -66,6 +66,7 @@ class Hyperparameters(flax.struct.PyTreeNode):
     Attributes:
       method: the method's weights by name.
       ascent_learning_rate: α, in units of normalised pixels.
+      ascent_steps: e, how many.
       ascent_probability: p, by which a batch is augmented.
       ascent_radius: how far a pixel may go, where an augmentation has such a bound.
       learning_rate: of the student, at the start.
@@ -79,6 +80,7 @@ class Hyperparameters(flax.struct.PyTreeNode):
 
     method: Mapping[str, jax.typing.ArrayLike]
     ascent_learning_rate: jax.typing.ArrayLike
+    ascent_steps: jax.typing.ArrayLike
     ascent_probability: jax.typing.ArrayLike
     ascent_radius: jax.typing.ArrayLike
     learning_rate: jax.typing.ArrayLike
@@ -203,7 +205,9 @@ def _zero_metrics(problem: Problem, losses: Losses) -> Metrics:
     return {name: Average(total=zero, count=zero) for name, zero in zeros.items()}
 
 
-def epoch_order(state: TrainState, epoch: jax.Array, num_examples: int) -> jax.Array:
-    """The order `[num_examples]` in which `epoch` (from 0) sees the examples."""
-    key = jax.random.fold_in(state.key(EPOCH_ORDER), epoch)
+def epoch_order(
+    state: TrainState, steps_per_epoch: jax.typing.ArrayLike, num_examples: int
+) -> jax.Array:
+    """The order `[num_examples]` in which the student's epoch sees the examples."""
+    key = jax.random.fold_in(state.key(EPOCH_ORDER), state.step // steps_per_epoch)
     return jax.random.permutation(key, num_examples)

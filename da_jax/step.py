@@ -57,6 +57,7 @@ def ascend(
         drawn.labels,
         hyperparameters.ascent_learning_rate,
         problem.axis_name,
+        steps=hyperparameters.ascent_steps,
         radius=hyperparameters.ascent_radius,
         noise=lambda: noise(problem, state, drawn.ascent.images),
     )
@@ -102,7 +103,7 @@ def train_step(
     examples: Examples,
     orders: Sequence[jax.Array],
     position: jax.Array,
-    hyperparameters: Hyperparameters,
+    hyperparameters: Sequence[Hyperparameters],
     batch_size: int,
 ) -> tuple[tuple[TrainState, ...], tuple[Metrics, ...]]:
     """A whole training step of one or several students, each with its batch and coin.
@@ -114,19 +115,20 @@ def train_step(
       examples: the whole training set.
       orders: of this epoch, a student's each.
       position: where in its order a batch starts.
-      hyperparameters: the run's numbers.
+      hyperparameters: the numbers, a student's each.
       batch_size: of a student's global batch.
 
     Returns:
       The students after, and their metrics.
     """
+    students = list(zip(states, hyperparameters, strict=True))
     batches = [
-        draw(problem, state, examples, order, position, hyperparameters, batch_size)
-        for state, order in zip(states, orders, strict=True)
+        draw(problem, state, examples, order, position, numbers, batch_size)
+        for (state, numbers), order in zip(students, orders, strict=True)
     ]
     batches = [
-        _ascend_on_heads(problem, state, teacher, drawn, hyperparameters)
-        for state, drawn in zip(states, batches, strict=True)
+        _ascend_on_heads(problem, state, teacher, drawn, numbers)
+        for (state, numbers), drawn in zip(students, batches, strict=True)
     ]
     views = zip(*(drawn.views for drawn in batches), strict=True)
     taught = teach(problem, teacher, [images for view in views for images in view])
@@ -134,13 +136,13 @@ def train_step(
         learn(
             problem,
             state,
-            taught[index :: len(states)],
+            taught[index :: len(students)],
             teacher,
             examples,
-            drawn,
-            hyperparameters,
+            batches[index],
+            numbers,
         )
-        for index, (state, drawn) in enumerate(zip(states, batches, strict=True))
+        for index, (state, numbers) in enumerate(students)
     ]
     return tuple(after for after, _ in learned), tuple(
         metrics for _, metrics in learned

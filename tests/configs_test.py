@@ -112,10 +112,10 @@ def test_one_step_of_every_config(name, variant):
         before,
         programs.replicate(teacher),
         programs.replicate(dataset.train),
-        programs.epoch_orders(before, 0, len(dataset.train.labels)),
+        programs.epoch_orders(before, 1, len(dataset.train.labels)),
         0,
         1,
-        programs.replicate(create_hyperparameters(config, steps_per_epoch=1)),
+        programs.replicate_students([create_hyperparameters(config, 1)]),
         2,
     )
     (figures,) = programs.mean_metrics(tuple(s.metrics for s in after))

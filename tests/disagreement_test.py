@@ -63,9 +63,11 @@ def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
 @pytest.mark.parametrize("divergence", DIVERGENCES)
 def test_ascent_raises_the_disagreement(divergence):
     student, teacher = linear_networks()
-    augmentation = DisagreementAugmentation(steps=5, divergence=divergence)
+    augmentation = DisagreementAugmentation(divergence=divergence)
     start = disagreement.start(images(), {})
-    end = disagreement.augment(augmentation, start, student, teacher, LABELS, 1e-3)
+    end = disagreement.augment(
+        augmentation, start, student, teacher, LABELS, 1e-3, steps=5
+    )
 
     def value(images):
         logits, _ = student(images, {})
@@ -79,12 +81,13 @@ def test_ascent_raises_the_disagreement(divergence):
 def test_no_steps_or_no_rate_leave_the_images(steps, learning_rate):
     student, teacher = linear_networks()
     end = disagreement.augment(
-        DisagreementAugmentation(steps=steps),
+        DisagreementAugmentation(),
         disagreement.start(images(), {}),
         student,
         teacher,
         LABELS,
         learning_rate,
+        steps=steps,
     )
     np.testing.assert_array_equal(end.images, images())
 
@@ -129,19 +132,19 @@ def test_pgd_raises_the_cross_entropy_inside_its_box(x64):
         log_p = jax.nn.log_softmax(student(images, {})[0])
         return -log_p[np.arange(4), LABELS]
 
-    end = moved(PGD(steps=10), batch, 0.01, radius=0.025)
+    end = moved(PGD(), batch, 0.01, steps=10, radius=0.025)
     assert jnp.all(loss(end.images) > loss(batch))
     farthest = jnp.abs(end.images - batch).max()
     assert farthest == pytest.approx(0.025, rel=1e-9)
-    one = moved(PGD(steps=1), batch, 0.01)
+    one = moved(PGD(), batch, 0.01)
     np.testing.assert_allclose(jnp.abs(one.images - batch), 0.01, rtol=1e-9)
 
 
 def test_noise_goes_as_far_as_the_ascent_in_another_direction(x64):
     batch = images(jnp.float64)
     noise = jax.random.uniform(jax.random.key(2), batch.shape, jnp.float64, -1, 1)
-    ascended = moved(DisagreementAugmentation(steps=3), batch)
-    random = moved(RandomDirection(steps=3), batch, noise=lambda: noise)
+    ascended = moved(DisagreementAugmentation(), batch, steps=3)
+    random = moved(RandomDirection(), batch, steps=3, noise=lambda: noise)
 
     def flat(end):
         return (end.images - batch).reshape(4, -1)
@@ -155,5 +158,5 @@ def test_noise_goes_as_far_as_the_ascent_in_another_direction(x64):
         norms * jnp.linalg.norm(noise.reshape(4, -1), axis=1),
         rtol=1e-9,
     )
-    still = moved(RandomDirection(steps=3), batch, 0.0, noise=lambda: noise)
+    still = moved(RandomDirection(), batch, 0.0, steps=3, noise=lambda: noise)
     np.testing.assert_array_equal(still.images, batch)

@@ -425,11 +425,11 @@ def digits_run(name, augmentation, optimizer):
         teacher = load_model(Path(config.teacher.checkpoint)).variables
     numbers = create_hyperparameters(config, steps_per_epoch=100)
     examples = made.replicate(dataset.train)
-    fixed = made.replicate(teacher), examples, made.replicate(numbers)
+    fixed = made.replicate(teacher), examples, made.replicate_students([numbers] * 2)
 
     def steps(states, first, count):
         teacher, examples, numbers = fixed
-        orders = made.epoch_orders(states, 0, len(dataset.train.labels))
+        orders = made.epoch_orders(states, 100, len(dataset.train.labels))
         arguments = (teacher, examples, orders, first * 8, count, numbers, 8)
         return made.train_steps(states, *arguments)[0]
 

@@ -91,9 +91,11 @@ def train(
         teacher["params"]["fc"] = {key: leaf[..., :10] for key, leaf in fc.items()}
     teacher = made.replicate(teacher)
     examples = made.replicate(dataset.train)
-    hyperparameters = made.replicate(numbers(PLAIN_KD, probability=0.7374))
+    hyperparameters = made.replicate_students(
+        [numbers(PLAIN_KD, probability=0.7374)] * students
+    )
     states = made.create_train_states(seed)
-    orders = made.epoch_orders(states, 0, len(dataset.train.labels))
+    orders = made.epoch_orders(states, steps, len(dataset.train.labels))
     for first, last in ((0, 1), (1, steps))[:steps]:
         states, _ = made.train_steps(
             states,

@@ -49,17 +49,19 @@ def compiled_ascent(augmentation):
 
     state = create_train_state(problem, 0).replace(**student)
 
-    def ascend(images, learning_rate):
+    def ascend(images, learning_rate, steps=1):
         drawn = batch_of(state, images, LABELS)
-        hyperparameters = numbers(PLAIN_KD, ascent_learning_rate=learning_rate)
+        hyperparameters = numbers(
+            PLAIN_KD, ascent_learning_rate=learning_rate, ascent_steps=steps
+        )
         return step.ascend(problem, state, teacher, drawn, hyperparameters).ascent
 
     return jax.jit(ascend)
 
 
 def moved(images, learning_rate, steps=1):
-    ascent = compiled_ascent(DisagreementAugmentation(steps=steps))
-    return np.asarray(ascent(images, learning_rate).images)
+    ascent = compiled_ascent(DisagreementAugmentation())
+    return np.asarray(ascent(images, learning_rate, steps).images)
 
 
 @few_examples
