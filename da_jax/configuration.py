@@ -1,6 +1,6 @@
 """From a config's fields to what a run is made of, and what they may hold."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -11,22 +11,13 @@ from da_jax.augmentations import AUGMENTATIONS
 from da_jax.datasets import DATASETS, Dataset
 from da_jax.disagreement import DIVERGENCES
 from da_jax.errors import UserError, unknown_name
+from da_jax.fields import flatten
 from da_jax.methods import METHODS, create_method
 from da_jax.models import MODELS, create_model
 from da_jax.models.network import PRECISIONS
 from da_jax.optim import OPTIMIZERS
 from da_jax.parallel import SPLITS, batch_axis
 from da_jax.state import Hyperparameters, Problem
-
-FIELDS_OF_THE_MACHINE = (
-    "data_dir",
-    "eval_batch_size",
-    "checkpoint_every",
-    "parallel",
-    "steps_per_call",
-    "profile_steps",
-)
-"""Fields that a run may change when it is resumed: they don't touch its results."""
 
 NAMES: dict[str, tuple[str, Any]] = {
     "dataset": ("dataset", DATASETS),
@@ -91,7 +82,7 @@ def check_config(config: ConfigDict) -> None:
     Raises:
       UserError: names the field, what it holds and what it may hold.
     """
-    fields = dict(_flatten(config.to_dict()))
+    fields = dict(flatten(config.to_dict()))
     for field, (kind, known) in NAMES.items():
         optional = field == "teacher.model" and not fields[field]
         if not optional and fields[field] not in known:
@@ -192,16 +183,6 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
     )
 
 
-def differing_fields(config: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The fields in which two configs would lead to different results, with values."""
-    one, two = dict(_flatten(config)), dict(_flatten(other))
-    return [
-        f"{field} ({two.get(field)!r} there, {one.get(field)!r} now)"
-        for field in sorted(one.keys() | two.keys())
-        if one.get(field) != two.get(field) and field not in FIELDS_OF_THE_MACHINE
-    ]
-
-
 def _method_section(config: ConfigDict) -> dict[str, Any]:
     section = config.get(config.method)
     return section.to_dict() if section else {}
@@ -223,11 +204,3 @@ def _split(section: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     }
     settings = {name: value for name, value in section.items() if name not in numbers}
     return settings, numbers
-
-
-def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, list(value) if isinstance(value, tuple) else value

@@ -249,6 +249,16 @@ def start_processes(
         raise UserError(f"the processes can't be joined: {reason}") from error
 
 
+def device_description() -> dict[str, Any]:
+    """What `results.json` says of the devices, those of all processes."""
+    device = jax.devices()[0]
+    return {
+        "platform": device.platform,
+        "kind": device.device_kind,
+        "count": jax.device_count(),
+    }
+
+
 def is_first_process() -> bool:
     """Whether this is the process that writes and speaks."""
     return jax.process_index() == 0

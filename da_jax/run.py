@@ -9,13 +9,10 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from da_jax import checkpointing, locations
-from da_jax.configuration import (
-    create_hyperparameters,
-    create_problem,
-    differing_fields,
-)
+from da_jax.configuration import create_hyperparameters, create_problem
 from da_jax.datasets import Dataset, Examples, load_dataset
 from da_jax.errors import UserError
+from da_jax.fields import differing_fields
 from da_jax.parallel import Programs
 from da_jax.state import Hyperparameters, Variables
 

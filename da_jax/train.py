@@ -73,7 +73,9 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
         interruption = stack.enter_context(Interruption())
         states, step, progress = _restore(run, checkpoints)
         _train(run, states, step, progress, checkpoints, interruption)
-        results = create_results(config, progress.history)
+        results = create_results(
+            config.to_dict(), progress.history, parallel.device_description()
+        )
         if checkpoints is not None:
             _finish(run, progress, results)
     return results
