@@ -53,7 +53,9 @@ def original_and_moved(
     config.precision = precision
     config.parallel = "seeds"  # no axis
     config.disagreement.steps = ascent_steps
-    problem = create_problem(config, Dataset(examples, examples, 100, PREPROCESSING))
+    problem = create_problem(
+        config, Dataset(examples, lambda: examples, 100, PREPROCESSING)
+    )
     student = variables("resnet8x4", 1, jnp.float32)
     images = PREPROCESSING.normalize(jnp.asarray(examples.images), jnp.float32)
     state = create_train_state(problem, 0).replace(**student)

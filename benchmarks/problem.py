@@ -29,7 +29,8 @@ def synthetic_dataset(size: int, test_size: int = 1) -> Dataset:
         images = rng.integers(0, 256, (size, 32, 32, 3), np.uint8)
         return Examples(images, rng.integers(0, 100, size).astype(np.int32))
 
-    return Dataset(examples(size), examples(test_size), 100, PREPROCESSING)
+    test = examples(test_size)
+    return Dataset(examples(size), lambda: test, 100, PREPROCESSING)
 
 
 @dataclasses.dataclass(frozen=True)

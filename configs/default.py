@@ -101,6 +101,8 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.parallel = "batch"  # what several devices share out; or "seeds"
     config.dataset = "cifar100"
     config.data_dir = ""  # TFDS's folder; empty for its default
+    config.validation_size = 0  # training examples held out to choose the epoch on
+    config.validation_seed = 0  # which ones
     config.student = student
     config.teacher = ConfigDict()
     config.teacher.model = ""

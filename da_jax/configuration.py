@@ -39,11 +39,14 @@ POSITIVE: Range = (lambda value: 0 < value < float("inf"), "positive")
 NOT_NEGATIVE: Range = (lambda value: 0 <= value < float("inf"), "at least 0")
 AT_LEAST_ONE: Range = (lambda value: value >= 1, "at least 1")
 BELOW_ONE: Range = (lambda value: 0 <= value < 1, "at least 0 and below 1")
+SEED: Range = (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
 PROBABILITY: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
 
 RANGES: dict[str, Range] = {
-    "seed": (lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1"),
+    "seed": SEED,
     "num_seeds": AT_LEAST_ONE,
+    "validation_size": NOT_NEGATIVE,
+    "validation_seed": SEED,
     "num_epochs": AT_LEAST_ONE,
     "batch_size": (lambda value: value >= 2, "at least 2"),
     "eval_batch_size": AT_LEAST_ONE,

@@ -34,13 +34,13 @@ class Epoch:
       number: from 0.
       start: when it was started, in seconds.
       states: the students after it, with its metrics.
-      test: the sums of its evaluation's metrics.
+      judged: the sums of its evaluation's metrics.
     """
 
     number: int
     start: float
     states: States
-    test: tuple[Metrics, ...]
+    judged: tuple[Metrics, ...]
 
 
 class Trainer:
@@ -95,13 +95,13 @@ class Trainer:
             return None
         programs, states = self._run.programs, self.states
         networks = [state.variables for state in states]
-        test = programs.evaluate(
-            networks, self._run.test, self._run.config.eval_batch_size
+        judged = programs.evaluate(
+            networks, self._run.judge, self._run.config.eval_batch_size
         )
         if programs.runs_ahead:  # the next epoch takes the states' memory
             states = jax.tree.map(jnp.copy, states)
         self._epochs_started += 1
-        return Epoch(number, start, states, test)
+        return Epoch(number, start, states, judged)
 
     def _train(self, number: int, last_seconds: float | None) -> bool:
         """Takes the epoch's steps; False if it was to end before the last."""

@@ -90,10 +90,7 @@ def create_record(
       seeds: of the students.
       metrics: each student's, accuracies as fractions; what isn't finite becomes None.
     """
-    own = [
-        {name: _tidy(name, value) for name, value in of_student.items()}
-        for of_student in metrics
-    ]
+    own = [tidy(of_student) for of_student in metrics]
     record: Record = dict(progress)
     for name in own[0]:
         values = [value for student in own if (value := student[name]) is not None]
@@ -105,15 +102,32 @@ def create_record(
     return record
 
 
-def _tidy(name: str, value: float) -> float | None:
-    if not math.isfinite(value):
-        return None
-    return 100 * value if name.partition("_")[2].startswith("top") else value
+def tidy(metrics: dict[str, float]) -> Record:
+    """Accuracies as percentages instead of fractions; what isn't finite as None."""
+
+    def one(name: str, value: float) -> float | None:
+        if not math.isfinite(value):
+            return None
+        return 100 * value if name.partition("_")[2].startswith("top") else value
+
+    return {name: one(name, value) for name, value in metrics.items()}
 
 
 def by_seed(record: Record) -> list[Record]:
     """A record's metrics of each seed."""
     return record.get("seeds", [record])
+
+
+def judging_split(record: Record) -> str:
+    """What judged an epoch: `test` as in the original, or `validation`, held out."""
+    is_held_out = "validation_top1" in by_seed(record)[0]
+    return "validation" if is_held_out else "test"
+
+
+def judged_top1(record: Record) -> float:
+    """The top-1 accuracy in % by which an epoch is judged."""
+    top1: float = record[f"{judging_split(record)}_top1"]
+    return top1
 
 
 def _scalars(record: Record) -> Iterator[tuple[str, float]]:
@@ -128,12 +142,14 @@ def _scalars(record: Record) -> Iterator[tuple[str, float]]:
 
 def console_line(record: Record) -> str:
     """An epoch's record for people, in one line."""
+    split = judging_split(record)
     parts = [
         f"epoch {record['epoch']:3d}",
         f"lr {record['learning_rate']:.3g}",
         f"loss {_figure(record['train_loss'], '.4f')}",
         f"train {record['train_top1']:.2f} %",
-        f"test {record['test_top1']:.2f} % (top-5 {record['test_top5']:.2f} %)",
+        f"{split} {record[f'{split}_top1']:.2f} %"
+        f" (top-5 {record[f'{split}_top5']:.2f} %)",
     ]
     if "seeds" in record:
         parts[-1] += f", {len(record['seeds'])} seeds' mean"

@@ -10,48 +10,59 @@ from collections.abc import Mapping
 from typing import Any
 
 import da_jax
-from da_jax.metrics import Record, by_seed
+from da_jax.metrics import Record, by_seed, judged_top1, judging_split
 
-FIGURES = ("test_top1", "test_top5", "test_loss")
+FIGURES = ("top1", "top5", "loss")
+PROTOCOLS = {"test": "test-best", "validation": "validation"}
+"""How an epoch was chosen, by the split that judged it."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def best_record(history: list[Record], student: int) -> Record:
-    """A student's metrics in the epoch of its best test accuracy, the first of equals.
+    """A student's metrics in the epoch of its best accuracy, the first of equals.
 
     Args:
       history: a record an epoch.
       student: which of the seeds, from 0.
     """
-    best = max(history, key=lambda record: by_seed(record)[student]["test_top1"])
+    best = max(history, key=lambda record: judged_top1(by_seed(record)[student]))
     return {"epoch": best["epoch"], **by_seed(best)[student]}
 
 
 def best_student(history: list[Record]) -> int:
-    """Which of the seeds has the best test accuracy of all, from 0."""
+    """Which of the seeds has the best accuracy of all, from 0."""
     count = len(by_seed(history[-1]))
-    top1 = [best_record(history, student)["test_top1"] for student in range(count)]
+    top1 = [judged_top1(best_record(history, student)) for student in range(count)]
     return top1.index(max(top1))
 
 
 def create_results(
-    config: Mapping[str, Any], history: list[Record], device: dict[str, Any]
+    config: Mapping[str, Any],
+    history: list[Record],
+    device: dict[str, Any],
+    tested: list[dict[str, Record]] | None = None,
 ) -> dict[str, Any]:
     """The content of `results.json`.
 
-    `best` follows the original's protocol: the best epoch, picked on the test set; each
-    seed has its own. `best` and `last` are means over the seeds, and `test_top1_std`
-    the standard deviation (n − 1), None of a single seed.
+    `best` is the epoch that was best by what `protocol` says: on the test set, as the
+    original has it, or on what was held out; each seed has its own. `best` and `last`
+    are means over the seeds, and `test_top1_std` the standard deviation (n − 1), None
+    of a single seed.
 
     Args:
       config: the run's, as a dictionary.
       history: a record for each of its epochs.
       device: as `parallel.device_description` has it.
+      tested: each seed's figures on the test set, `best` and `last`, where that hasn't
+        judged the epochs.
     """
     seeds = seed_results(config["seed"], history)
+    for seed, figures in zip(seeds, tested or [], strict=bool(tested)):
+        for which, test in figures.items():
+            seed[which] |= test
     return {
         "config": config,
-        "protocol": "test-best",
+        "protocol": PROTOCOLS[judging_split(history[-1])],
         "best": summary([seed["best"] for seed in seeds]),
         "last": summary([seed["last"] for seed in seeds]),
         "seeds": seeds,
@@ -68,6 +79,8 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
     One whose loss wasn't finite any more has `diverged_at`, the first such step.
     """
     seeds = []
+    split = judging_split(history[-1])
+    names = ("epoch", *(f"{split}_{figure}" for figure in FIGURES))
     for student, last in enumerate(by_seed(history[-1])):
         seed = first_seed + student
         best = best_record(history, student)
@@ -75,8 +88,8 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
         seeds.append(
             {
                 "seed": seed,
-                "best": {name: best[name] for name in ("epoch", *FIGURES)},
-                "last": {name: last[name] for name in ("epoch", *FIGURES)},
+                "best": {name: best[name] for name in names},
+                "last": {name: last[name] for name in names},
             }
         )
         for record in history:
@@ -86,15 +99,16 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
 
 
 def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds, and `test_top1_std` (n − 1; None of a single seed)."""
-    means = {
-        name: statistics.fmean(values)
-        for name in FIGURES
-        if None not in (values := [of_seed[name] for of_seed in figures])
-    }
-    top1 = [of_seed["test_top1"] for of_seed in figures]
-    std = statistics.stdev(top1) if len(top1) > 1 else None
-    return {"test_top1_std": std, **means}
+    """Means over seeds, and `SPLIT_top1_std` (n − 1; None of a single seed)."""
+    result: dict[str, Any] = {}
+    for name in figures[0].keys() - {"epoch"}:
+        values = [of_seed[name] for of_seed in figures]
+        if None not in values:
+            result[name] = statistics.fmean(values)
+        if name.endswith("_top1"):
+            std = statistics.stdev(values) if len(values) > 1 else None
+            result[f"{name}_std"] = std
+    return dict(sorted(result.items()))
 
 
 def pair_name(config: Mapping[str, Any]) -> str:
@@ -117,9 +131,11 @@ def summary_line(results: dict[str, Any]) -> str:
     config, best, last = results["config"], results["best"], results["last"]
     count = len(results["seeds"])
     seeds = f" {count} seeds |" if count > 1 else ""
+    chosen = " (chosen on what was held out)"
     return (
         f"{config['dataset']} | {pair_name(config)} | {method_name(config)} |"
-        f" best {accuracy(best)} % | last {accuracy(last)} % |{seeds}"
+        f" best{chosen if results['protocol'] == 'validation' else ''}"
+        f" {accuracy(best)} % | last {accuracy(last)} % |{seeds}"
         f" {results['seconds_per_epoch']:.1f} s an epoch"
     )
 

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from da_jax import checkpointing, locations
 from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import Dataset, Examples, load_dataset
+from da_jax.datasets import Dataset, Examples, hold_out, load_dataset
 from da_jax.errors import UserError
 from da_jax.fields import differing_fields
 from da_jax.parallel import Programs
@@ -28,7 +28,9 @@ class Run:
       num_classes: of its data set.
       batches: where each batch of an epoch starts, and its size.
       train: the training set, on the devices.
-      test: the test set, on the devices.
+      judge: what each epoch is judged by, on the devices: the test set, or what of the
+        training set is held out.
+      dataset: the data set, without what is held out.
       teacher: the teacher's variables on the devices, or None.
       hyperparameters: the run's numbers, on the host.
       replicated_hyperparameters: the same for each student, on the devices.
@@ -40,10 +42,16 @@ class Run:
     num_classes: int
     batches: list[tuple[int, int]]
     train: Examples
-    test: Examples
+    judge: Examples
+    dataset: Dataset
     teacher: Variables | None
     hyperparameters: Hyperparameters
     replicated_hyperparameters: tuple[Hyperparameters, ...]
+
+    @property
+    def split(self) -> str:
+        """Of the data set, which an epoch is judged by."""
+        return "validation" if self.config.validation_size else "test"
 
     @property
     def seeds(self) -> list[int]:
@@ -69,8 +77,14 @@ def create_run(
     """Puts the data and the teacher on the devices.
 
     Raises:
-      UserError: the devices don't divide the batches or the seeds.
+      UserError: the devices don't divide the batches or the seeds, or there aren't
+        enough examples to hold out.
     """
+    judge = None
+    if config.validation_size:
+        dataset, judge = hold_out(
+            dataset, config.validation_size, config.validation_seed
+        )
     batches = epoch_batches(
         len(dataset.train.labels), config.batch_size, config.drop_remainder
     )
@@ -88,7 +102,8 @@ def create_run(
         num_classes=dataset.num_classes,
         batches=batches,
         train=programs.replicate(dataset.train),
-        test=programs.replicate(dataset.test),
+        judge=programs.replicate(judge or dataset.test),
+        dataset=dataset,
         teacher=programs.replicate(teacher),
         hyperparameters=hyperparameters,
         replicated_hyperparameters=programs.replicate_students(

@@ -23,7 +23,7 @@ from da_jax.configuration import check_config
 from da_jax.epoch import Epoch, Trainer
 from da_jax.errors import DivergedError
 from da_jax.interruption import Interruption, RunEndedError
-from da_jax.metrics import Record, Writers, create_record
+from da_jax.metrics import Record, Writers, create_record, tidy
 from da_jax.results import best_record, best_student, create_results
 from da_jax.run import Run, claimed, set_up
 from da_jax.state import TrainState, Variables
@@ -72,9 +72,12 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             )
         interruption = stack.enter_context(Interruption())
         states, step, progress = _restore(run, checkpoints)
-        _train(run, states, step, progress, checkpoints, interruption)
+        trained = _train(run, states, step, progress, checkpoints, interruption)
         results = create_results(
-            config.to_dict(), progress.history, parallel.device_description()
+            config.to_dict(),
+            progress.history,
+            parallel.device_description(),
+            _test(run, progress, trained) if run.split == "validation" else None,
         )
         if checkpoints is not None:
             _finish(run, progress, results)
@@ -113,8 +116,11 @@ def _train(
     progress: Progress,
     checkpoints: RunCheckpoints | None,
     interruption: Interruption,
-) -> None:
+) -> States:
     """Trains to the last epoch, if nothing interrupts it.
+
+    Returns:
+      The students after it.
 
     Raises:
       RunEndedError: a signal did; there is a checkpoint.
@@ -153,6 +159,7 @@ def _train(
                 raise RunEndedError(interruption.number, int(students[0].step))
     if writers is not None:
         writers.close()
+    return trainer.states
 
 
 def _finish_epoch(
@@ -168,13 +175,13 @@ def _finish_epoch(
       DivergedError: no student's loss is finite any more.
     """
     train = run.programs.mean_metrics(tuple(state.metrics for state in epoch.states))
-    test = run.programs.mean_metrics(epoch.test)
+    judged = run.programs.mean_metrics(epoch.judged)
     now = time.perf_counter()
     seconds = now - max(epoch.start, progress.last_finish)
     progress.last_finish = now
     # All processes have one history: the next epoch's programs depend on it.
     seconds = parallel.from_first_process(seconds)
-    record = _record(run, epoch.number, seconds, train, test)
+    record = _record(run, epoch.number, seconds, train, judged)
     progress.history.append(record)
     if writers is not None:
         writers.write(record)
@@ -204,7 +211,7 @@ def _record(
     epoch: int,
     seconds: float,
     train: list[dict[str, float]],
-    test: list[dict[str, float]],
+    judged: list[dict[str, float]],
 ) -> Record:
     first_step = epoch * len(run.batches)
     numbers = run.hyperparameters
@@ -225,8 +232,8 @@ def _record(
     }
     metrics = [
         {f"train_{name}": value for name, value in of_train.items()}
-        | {f"test_{name}": value for name, value in of_test.items()}
-        for of_train, of_test in zip(train, test, strict=True)
+        | {f"{run.split}_{name}": value for name, value in of_judge.items()}
+        for of_train, of_judge in zip(train, judged, strict=True)
     ]
     record = create_record(progress, run.seeds, metrics)
     if diverged:
@@ -251,6 +258,28 @@ def _save(
                 history=list(progress.history),
             )
         )
+
+
+def _test(run: Run, progress: Progress, trained: States) -> list[dict[str, Record]]:
+    """Each student's figures on the test set, at its best and at last: the only look.
+
+    Where the epochs have been judged by what was held out.
+    """
+    test = run.programs.replicate(run.dataset.test)
+    at_last = [student.variables for student in run.programs.students(trained)]
+    at_best = parallel.arrays_from_first_process(progress.best or at_last)
+    figures = {}
+    for which, students in (("best", at_best), ("last", at_last)):
+        networks = run.programs.replicate_students(students)
+        sums = run.programs.evaluate(networks, test, run.config.eval_batch_size)
+        figures[which] = run.programs.mean_metrics(sums)
+    return [
+        {
+            which: tidy({f"test_{name}": value for name, value in of_student.items()})
+            for which, of_student in zip(figures, of_both, strict=True)
+        }
+        for of_both in zip(*figures.values(), strict=True)
+    ]
 
 
 def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:

@@ -96,7 +96,7 @@ def test_one_step_of_every_config(name, variant):
     config.disagreement.probability = 1.0
     _, arrays = golden.load("training")
     examples = Examples(arrays["images"][:2], arrays["labels"][:2])
-    dataset = Dataset(examples, examples, 100, PREPROCESSING)
+    dataset = Dataset(examples, lambda: examples, 100, PREPROCESSING)
     if config.dataset == "digits":
         dataset = digits.load()
     programs = Programs(create_problem(config, dataset), devices=jax.devices()[:1])
@@ -170,4 +170,4 @@ def test_every_method_fits_every_pair_or_says_why_not(name):
 def load_shapes():
     """CIFAR-100's shapes: nothing is looked at but them."""
     few = Examples(np.zeros((8, 32, 32, 3), np.uint8), np.zeros(8, np.int32))
-    return Dataset(few, few, 100, PREPROCESSING)
+    return Dataset(few, lambda: few, 100, PREPROCESSING)

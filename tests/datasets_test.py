@@ -1,5 +1,6 @@
 """The archives' readers, TFDS's writer and ours of the cache, the digits."""
 
+import dataclasses
 import pickle
 import sys
 import tarfile
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from da_jax import locations
-from da_jax.datasets import cifar100, cifar_archive, digits
+from da_jax.datasets import cifar100, cifar_archive, digits, hold_out
 from da_jax.datasets.cifar_archive import read_archive
 from da_jax.errors import UserError
 
@@ -139,6 +140,23 @@ def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch
 def test_missing_data_set_names_the_command(tmp_path):
     with pytest.raises(UserError, match=r"da_jax\.prepare --dataset cifar100"):
         cifar100.load(tmp_path)
+
+
+def test_what_is_held_out_is_of_all_classes_and_isn_t_trained_on():
+    dataset = dataclasses.replace(digits.load(), read_test=None)  # not to be read
+    kept, held_out = hold_out(dataset, 200, seed=0)
+    assert len(held_out.labels) == 200 and len(kept.train.labels) == 1237
+    shares = np.bincount(held_out.labels) / np.bincount(dataset.train.labels)
+    np.testing.assert_allclose(shares, 200 / 1437, atol=0.006)
+    together = np.concatenate([kept.train.images, held_out.images])
+    assert sorted(map(bytes, together)) == sorted(map(bytes, dataset.train.images))
+    same, _ = hold_out(dataset, 200, seed=0)
+    np.testing.assert_array_equal(same.train.labels, kept.train.labels)
+    other, _ = hold_out(dataset, 200, seed=1)
+    assert not np.array_equal(other.train.images, kept.train.images)
+    for size in (9, 1430):
+        with pytest.raises(UserError, match="validation_size"):
+            hold_out(dataset, size, seed=0)
 
 
 def test_digits_are_split_evenly_and_never_flipped():

@@ -143,6 +143,35 @@ def test_several_seeds(tmp_path):
     assert best["test_top1"] == max(top1)
 
 
+def test_what_is_held_out_chooses_and_the_test_set_is_read_at_the_end(tmp_path):
+    done = in_python(
+        "from da_jax.datasets import interface;"
+        "interface.Dataset.test = property("
+        "lambda self: (print('the test set is read'), self.read_test())[1])",
+        *("--config=configs/digits.py", f"--workdir={tmp_path}", *SHORT),
+        *("--config.num_epochs=2", "--config.validation_size=180"),
+    )
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if "validation" in line]
+    assert [line.split()[:2] for line in said] == [["epoch", "1"], ["epoch", "2"]]
+    assert done.stdout.index("the test set is read") > done.stdout.index(said[1])
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["protocol"] == "validation"
+    assert "chosen on what was held out" in done.stdout
+    history = records(tmp_path)
+    assert all("test_top1" not in record for record in history)
+    best = max(record["validation_top1"] for record in history)
+    assert results["best"]["validation_top1"] == best
+    evaluated = main(
+        *("--model", "resnet8", "--checkpoint", tmp_path, "--dataset", "digits"),
+        *("--json", tmp_path / "figures.json"),
+        module="da_jax.evaluate",
+    )
+    assert evaluated.returncode == 0, evaluated.stderr
+    top1 = json.loads((tmp_path / "figures.json").read_text())["top1"]
+    assert results["best"]["test_top1"] == pytest.approx(top1, abs=1e-4)
+
+
 def two_processes(*arguments):
     """Of one device each; what they have written to standard output."""
     with socket.socket() as free:

@@ -39,7 +39,7 @@ def load(name):
         return digits.load()
     images, labels = golden.cifar100()
     test = Examples(images[200:], labels[200:])  # 56 don't divide by the devices
-    return Dataset(Examples(images, labels), test, 100, PREPROCESSING)
+    return Dataset(Examples(images, labels), lambda: test, 100, PREPROCESSING)
 
 
 def problem(dataset, dtype, axis_name, statistics_axis):

@@ -1,15 +1,17 @@
 """DATASETS: every data set by name."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from da_jax.datasets import cifar100, digits
+from da_jax.datasets.held_out import hold_out
 from da_jax.datasets.interface import Dataset, Examples
 from da_jax.errors import UserError, unknown_name
 
-__all__ = ["DATASETS", "Dataset", "Examples", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "Examples", "hold_out", "load_dataset"]
 
 DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "cifar100": cifar100.load,
@@ -21,15 +23,21 @@ DATASETS: dict[str, Callable[[Path], Dataset]] = {
 def load_dataset(name: str, data_dir: Path) -> Dataset:
     """The data set `name`, prepared in `data_dir` or embedded.
 
+    Its test set is read when it is asked for.
+
     Raises:
       UserError: no such data set, it isn't prepared, or images or labels are no such.
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)
     dataset = DATASETS[name](data_dir)
-    for split, examples in (("train", dataset.train), ("test", dataset.test)):
-        _check(name, split, examples, dataset.num_classes)
-    return dataset
+    _check(name, "train", dataset.train, dataset.num_classes)
+
+    def read_test() -> Examples:
+        _check(name, "test", dataset.test, dataset.num_classes)
+        return dataset.test
+
+    return dataclasses.replace(dataset, read_test=read_test)
 
 
 def _check(name: str, split: str, examples: Examples, num_classes: int) -> None:

@@ -25,8 +25,6 @@ PREPROCESSING = Preprocessing(
 )
 """mdistiller's constants."""
 
-_ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
-
 
 def load(data_dir: Path) -> Dataset:
     """CIFAR-100: 50,000 images to train on and 10,000 to test on, 100 classes.
@@ -41,13 +39,20 @@ def load(data_dir: Path) -> Dataset:
         raise UserError(missing)
     cache = locations.cached_cifar100(data_dir)
     if cache.exists():
-        arrays = _read_cache(cache)
+
+        def read(split: str) -> Examples:
+            return _read_cache(cache, split)
+
     else:
         arrays = read_prepared(data_dir)
         _write_cache(cache, arrays)
+
+        def read(split: str) -> Examples:
+            return Examples(arrays[f"{split}_images"], arrays[f"{split}_labels"])
+
     return Dataset(
-        train=Examples(arrays["train_images"], arrays["train_labels"]),
-        test=Examples(arrays["test_images"], arrays["test_labels"]),
+        train=read("train"),
+        read_test=lambda: read("test"),
         num_classes=100,
         preprocessing=PREPROCESSING,
     )
@@ -141,10 +146,10 @@ def _examples(builder: Any, split: str) -> Iterable[dict[str, Any]]:
     return tfds.as_numpy(builder.as_dataset(split))
 
 
-def _read_cache(cache: Path) -> dict[str, np.ndarray]:
+def _read_cache(cache: Path, split: str) -> Examples:
     try:
         with np.load(cache, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in _ARRAYS}
+            return Examples(arrays[f"{split}_images"], arrays[f"{split}_labels"])
     except Exception as error:  # a damaged one can raise nearly anything
         raise UserError(
             f"the cache {cache} can't be read ({error}); delete it and it is made anew"

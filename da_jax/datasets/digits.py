@@ -38,7 +38,7 @@ def load(data_dir: Path | None = None) -> Dataset:
     mean, std = round(float(scaled.mean()), 4), round(float(scaled.std()), 4)
     return Dataset(
         train=Examples(images[train], labels[train]),
-        test=Examples(images[test], labels[test]),
+        read_test=lambda: Examples(images[test], labels[test]),
         num_classes=10,
         preprocessing=Preprocessing((mean,) * 3, (std,) * 3, flip=False),
     )

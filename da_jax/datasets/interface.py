@@ -1,6 +1,8 @@
 """What every data set is."""
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -18,9 +20,21 @@ class Examples(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A data set in memory, in its official order."""
+    """A data set, in its official order.
+
+    Attributes:
+      train: the training set.
+      read_test: gives the test set, when somebody asks for it.
+      num_classes: labels are from 0 to below it.
+      preprocessing: of both.
+    """
 
     train: Examples
-    test: Examples
+    read_test: Callable[[], Examples]
     num_classes: int
     preprocessing: Preprocessing
+
+    @functools.cached_property
+    def test(self) -> Examples:
+        """The test set, read now if it wasn't before."""
+        return self.read_test()
