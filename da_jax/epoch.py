@@ -50,6 +50,7 @@ class Trainer:
 
     Attributes:
       states: the students, on the devices.
+      numbers: each one's hyperparameters, on the devices.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Trainer:
           is_to_end: is asked after each program of training steps.
         """
         self.states = states
+        self.numbers = run.replicated_hyperparameters
         self._run = run
         self._step = step
         self._bar = bar
@@ -139,7 +141,7 @@ class Trainer:
                 orders,
                 position,
                 num_steps,
-                run.replicated_hyperparameters,
+                self.numbers,
                 batch_size,
             )
             self._step += num_steps

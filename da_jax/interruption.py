@@ -17,14 +17,12 @@ class RunEndedError(Exception):
       exit_code: 128 and the signal's number, as shells have it.
     """
 
-    def __init__(self, number: int | None, step: int) -> None:
-        """By the signal `number` (None: another process's), after `step` steps."""
+    def __init__(self, number: int | None, how: str) -> None:
+        """By the signal `number` (None: another process's); `how` follows its name."""
         number = number or signal.SIGTERM
         self.exit_code = 128 + number
-        super().__init__(
-            f"ended by {signal.Signals(number).name} after step {step}, with a"
-            " checkpoint; the same command goes on from there"
-        )
+        name = signal.Signals(number).name
+        super().__init__(f"ended by {name}{how}; the same command goes on from there")
 
 
 class Interruption:
@@ -65,6 +63,6 @@ class Interruption:
         self.number = number
         name = signal.Signals(number).name
         sys.stderr.write(
-            f"{name}: the run ends after this step, with a checkpoint; a second signal"
-            " ends it at once\n"
+            f"{name}: this ends after the step under way, and nothing is lost; a second"
+            " signal ends it at once\n"
         )

@@ -19,7 +19,7 @@ from da_jax import state
 from da_jax.composition import COMPOSITIONS, States, evaluate_in_a_loop
 from da_jax.datasets import Examples
 from da_jax.errors import UserError
-from da_jax.state import Hyperparameters, Metrics, Problem, Variables
+from da_jax.state import Hyperparameters, Metrics, Problem, TrainState, Variables
 
 AXIS_NAME = "batch"
 """The pmapped axis the batch is split over."""
@@ -81,6 +81,9 @@ class Programs:
         self._devices = devices if split == "batch" else self._local
         self._problem = problem
         self.runs_ahead = devices[0].platform != "cpu"
+        self._create_student = jax.jit(
+            functools.partial(state.create_train_state, problem)
+        )
         self._train_steps = COMPOSITIONS[composition](problem, self._pmap)
         self._evaluate = evaluate_in_a_loop(problem, self._pmap)
         self._epoch_order = self._pmap(state.epoch_order, (0, None), static_last=True)
@@ -131,11 +134,14 @@ class Programs:
             for tree in trees
         ]
 
+    def create_student(self, seed: int) -> TrainState:
+        """A student that has not learned yet."""
+        return self._create_student(np.uint32(seed))
+
     def create_train_states(self, seed: int) -> States:
         """Students that have not learned yet, of the seeds from `seed` on."""
-        create = jax.jit(functools.partial(state.create_train_state, self._problem))
         seeds = range(seed, seed + self._num_students)
-        return self.replicate_students([create(np.uint32(seed)) for seed in seeds])
+        return self.replicate_students([self.create_student(seed) for seed in seeds])
 
     def epoch_orders(
         self, states: States, steps_per_epoch: int, num_examples: int

@@ -5,6 +5,7 @@ import dataclasses
 import fcntl
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from ml_collections import ConfigDict
 
@@ -67,7 +68,7 @@ def set_up(config: ConfigDict, workdir: Path) -> Run:
         don't divide the batches or the seeds.
     """
     dataset = load_dataset(config.dataset, locations.data_dir(config.data_dir))
-    teacher = _load_teacher(config, dataset) if config.teacher.model else None
+    teacher = load_teacher(config, dataset) if config.teacher.model else None
     return create_run(config, workdir, dataset, teacher)
 
 
@@ -132,7 +133,12 @@ def epoch_batches(
     return batches
 
 
-def _load_teacher(config: ConfigDict, dataset: Dataset) -> Variables:
+def load_teacher(config: ConfigDict, dataset: Dataset) -> Variables:
+    """The variables of the config's teacher.
+
+    Raises:
+      UserError: it is missing or damaged, or doesn't fit the config or the data set.
+    """
     directory = Path(config.teacher.checkpoint)
     teacher = checkpointing.load_model(directory)
     expected = (config.teacher.model, dataset.num_classes)
@@ -168,19 +174,21 @@ def claimed(run: Run) -> Iterator[None]:
                 f"another process is at the run in {run.workdir}; wait for its end, or"
                 " choose another --workdir"
             ) from error
-        _mark(run)
+        mark(run.workdir / "config.json", run.config.to_dict())
         yield
 
 
-def _mark(run: Run) -> None:
-    """Leaves the config in the workdir, if there isn't another there."""
-    file = run.workdir / "config.json"
-    config = run.config.to_dict()
+def mark(file: Path, config: dict[str, Any]) -> None:
+    """Leaves the config in a file of the workdir, if there isn't another there.
+
+    Raises:
+      UserError: there is, with the fields that differ.
+    """
     if file.exists():
         differing = differing_fields(config, checkpointing.read_json(file))
         if differing:
             raise UserError(
-                f"{run.workdir} holds a run of another config: {'; '.join(differing)};"
+                f"{file.parent} holds a run of another config: {'; '.join(differing)};"
                 " choose another --workdir"
             )
     checkpointing.write_json(file, config)

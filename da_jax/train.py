@@ -156,7 +156,10 @@ def _train(
             if is_end and len(progress.history) < num_epochs:
                 students = run.programs.students(trainer.states)
                 _save(run, progress, students, checkpoints)
-                raise RunEndedError(interruption.number, int(students[0].step))
+                step = int(students[0].step)
+                raise RunEndedError(
+                    interruption.number, f" after step {step}, with a checkpoint"
+                )
     if writers is not None:
         writers.close()
     return trainer.states

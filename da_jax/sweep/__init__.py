@@ -1,0 +1,1 @@
+"""A search for hyperparameters, on what is held out of the training set."""
