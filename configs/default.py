@@ -125,6 +125,7 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.disagreement.probability = 0.7374  # p, one coin for the batch
     config.disagreement.learning_rate = 0.01778  # α, in units of normalised pixels
     config.disagreement.steps = 1  # e
+    config.disagreement.target = 0.0  # of the relative rise, by an α that adapts
     config.disagreement.divergence = "mse"  # or "kl"
     config.disagreement.logit_standardization = False
     config.disagreement.update_batch_stats = True

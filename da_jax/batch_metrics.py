@@ -7,11 +7,12 @@ from clu.metrics import Average
 
 from da_jax.draw import Drawn
 from da_jax.methods import Losses, Outputs
-from da_jax.state import Metrics, Problem
+from da_jax.state import Metrics, Problem, TrainState
 
 
 def train_metrics(
     problem: Problem,
+    state: TrainState,
     losses: Losses,
     logits: jax.Array,
     taught: Outputs | None,
@@ -20,7 +21,8 @@ def train_metrics(
     """Of the student's `logits` `[B, K]` and its loss terms, before it has learned.
 
     The disagreement after the ascent is that of these logits and what is `taught`;
-    both disagreements count only where the batch is augmented.
+    both disagreements, and what α is multiplied by, count only where the batch is
+    augmented.
     """
     labels = drawn.labels
     values = {name: jnp.full(labels.shape, loss) for name, loss in losses.items()}
@@ -39,8 +41,9 @@ def train_metrics(
         values["disagreement_after"] = problem.augmentation.distance(
             logits, taught.logits
         )
-        masks |= {"augmented": everything}
-        masks |= dict.fromkeys(["disagreement_before", "disagreement_after"], augmented)
+        values["ascent_scale"] = jnp.full(labels.shape, state.ascent_scale)
+        masks |= dict.fromkeys(values.keys() - masks.keys(), augmented)
+        masks["augmented"] = everything
     metrics = {
         name: Average.from_model_output(value, mask=masks[name])
         for name, value in values.items()

@@ -65,6 +65,7 @@ RANGES: dict[str, Range] = {
     "disagreement.steps": NOT_NEGATIVE,
     "disagreement.learning_rate": NOT_NEGATIVE,
     "disagreement.probability": PROBABILITY,
+    "disagreement.target": NOT_NEGATIVE,
     "fgsm.learning_rate": NOT_NEGATIVE,
     "fgsm.probability": PROBABILITY,
     "pgd.steps": NOT_NEGATIVE,
@@ -173,6 +174,7 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
     return Hyperparameters(
         method=dict[str, Any](weights),
         ascent_learning_rate=ascent["learning_rate"],
+        ascent_target=ascent.get("target", 0.0),
         ascent_steps=int(ascent.get("steps", 1)),
         ascent_probability=ascent["probability"],
         ascent_radius=ascent.get("radius", 0.0),

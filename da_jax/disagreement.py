@@ -130,6 +130,35 @@ class DisagreementAugmentation:
         return images
 
 
+ADAPTATION = 0.1
+"""The exponent by which a batch's rise changes α: ten batches put it right."""
+
+
+def adapt(
+    scale: jax.Array,
+    before: jax.Array,
+    after: jax.Array,
+    target: jax.typing.ArrayLike,
+) -> jax.Array:
+    """What α is multiplied by, so that the disagreement rises as far as it shall.
+
+    Ours, not the paper's: one target fits pairs and stages of training that need
+    different α. A batch changes α by a factor of at most 2^0.1, and all of them
+    together by at most 100.
+
+    Args:
+      scale: the factor until now, a scalar.
+      before: the mean disagreement of a batch before its ascent.
+      after: and after it.
+      target: of after / before − 1; 0 leaves α as it is.
+    """
+    rise = after / before - 1
+    wrong_by = jnp.where(rise > 0, target / rise, 2.0)
+    corrected = scale * jnp.clip(wrong_by, 0.5, 2.0) ** ADAPTATION
+    is_measured = jnp.isfinite(rise) & (jnp.asarray(target) > 0)
+    return jnp.where(is_measured, jnp.clip(corrected, 0.01, 100.0), scale)
+
+
 class Ascent(flax.struct.PyTreeNode):
     """A batch on its way up.
 

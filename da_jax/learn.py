@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from da_jax import optim
+from da_jax import disagreement, optim
 from da_jax.batch_metrics import train_metrics
 from da_jax.datasets import Examples
 from da_jax.draw import Drawn, step_key
@@ -75,13 +75,22 @@ def learn(
     )
     gradients = _gradients(problem, terms, pull_back)
     learned, opt_state = _optimize(problem, state, gradients, hyperparameters)
-    metrics = train_metrics(problem, losses, logits, taught[0], drawn)
+    metrics = train_metrics(problem, state, losses, logits, taught[0], drawn)
+    ascent_scale = state.ascent_scale
+    if problem.augmentation is not None:
+        ascent_scale = disagreement.adapt(
+            ascent_scale,
+            metrics["disagreement_before"].compute(),
+            metrics["disagreement_after"].compute(),
+            hyperparameters.ascent_target,
+        )
     state = state.replace(
         step=state.step + 1,
         params=learned["student"],
         batch_stats=batch_stats,
         auxiliary=_with_params({**state.auxiliary, **auxiliary}, learned["method"]),
         opt_state=opt_state,
+        ascent_scale=ascent_scale,
     )
     return state, metrics
 

@@ -66,6 +66,7 @@ class Hyperparameters(flax.struct.PyTreeNode):
     Attributes:
       method: the method's weights by name.
       ascent_learning_rate: α, in units of normalised pixels.
+      ascent_target: of the relative rise in disagreement; 0 leaves α as it is.
       ascent_steps: e, how many.
       ascent_probability: p, by which a batch is augmented.
       ascent_radius: how far a pixel may go, where an augmentation has such a bound.
@@ -80,6 +81,7 @@ class Hyperparameters(flax.struct.PyTreeNode):
 
     method: Mapping[str, jax.typing.ArrayLike]
     ascent_learning_rate: jax.typing.ArrayLike
+    ascent_target: jax.typing.ArrayLike
     ascent_steps: jax.typing.ArrayLike
     ascent_probability: jax.typing.ArrayLike
     ascent_radius: jax.typing.ArrayLike
@@ -103,6 +105,7 @@ class TrainState(flax.struct.PyTreeNode):
       auxiliary: the method's own variables: `params`, which are learned as the
         student's are, and whatever it remembers; empty if it has none.
       opt_state: the optimiser's momentum, of `learned`.
+      ascent_scale: what α is multiplied by, see `disagreement.adapt`.
       metrics: of the epoch so far, summed over its batches.
     """
 
@@ -112,6 +115,7 @@ class TrainState(flax.struct.PyTreeNode):
     batch_stats: Any
     auxiliary: dict[str, Any]
     opt_state: optax.OptState
+    ascent_scale: jax.Array
     metrics: Metrics
 
     @property
@@ -142,6 +146,7 @@ def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainSta
         batch_stats={},
         auxiliary={},
         opt_state=(),
+        ascent_scale=jnp.ones((), problem.dtype),
         metrics={},
     )
     # Initialisation needs no statistics of other devices, so no axis either.
@@ -200,7 +205,8 @@ def _zero_metrics(problem: Problem, losses: Losses) -> Metrics:
     """A training epoch's metrics before its first batch."""
     names = [*losses, "loss", "finite", "top1"]
     if problem.augmentation is not None:
-        names += ["augmented", "disagreement_before", "disagreement_after"]
+        names += ["augmented", "ascent_scale"]
+        names += ["disagreement_before", "disagreement_after"]
     zeros = {name: jnp.zeros((), problem.dtype) for name in names}
     return {name: Average(total=zero, count=zero) for name, zero in zeros.items()}
 

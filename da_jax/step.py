@@ -55,7 +55,7 @@ def ascend(
         student,
         teacher_logits,
         drawn.labels,
-        hyperparameters.ascent_learning_rate,
+        hyperparameters.ascent_learning_rate * state.ascent_scale,
         problem.axis_name,
         steps=hyperparameters.ascent_steps,
         radius=hyperparameters.ascent_radius,

@@ -45,6 +45,7 @@ FIELDS = [
     ("disagreement.learning_rate=-1.0", "at least 0"),
     ("disagreement.learning_rate=inf", "at least 0"),
     ("disagreement.steps=-1", "at least 0"),
+    ("disagreement.target=-0.3", "at least 0"),
     ("disagreement.steps=1.5", "steps"),
     ("disagreement.reference_batch=-64", "at least 0"),
     ("KD.temperature=0.0", "positive"),

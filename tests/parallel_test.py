@@ -31,6 +31,7 @@ from tests.parity import variables
 from tests.step_test import PLAIN_KD, numbers
 
 STEPS = 20
+HYPERPARAMETERS = (numbers(PLAIN_KD, probability=0.7374),)
 BATCH_SIZE = 8
 
 
@@ -72,6 +73,7 @@ def train(
     split="batch",
     composition="unrolled",
     statistics_axis=AXIS_NAME,
+    hyperparameters=HYPERPARAMETERS,
 ):
     """The students after `steps`, a program for the first and one for the others; their
     metrics of all the steps and of the evaluation."""
@@ -91,9 +93,9 @@ def train(
         teacher["params"]["fc"] = {key: leaf[..., :10] for key, leaf in fc.items()}
     teacher = made.replicate(teacher)
     examples = made.replicate(dataset.train)
-    hyperparameters = made.replicate_students(
-        [numbers(PLAIN_KD, probability=0.7374)] * students
-    )
+    if len(hyperparameters) == 1:
+        hyperparameters *= students
+    hyperparameters = made.replicate_students(hyperparameters)
     states = made.create_train_states(seed)
     orders = made.epoch_orders(states, steps, len(dataset.train.labels))
     for first, last in ((0, 1), (1, steps))[:steps]:
@@ -120,6 +122,14 @@ def train(
 def alone(name, dtype=jnp.float64, seed=0, steps=STEPS):
     (student,), (measured,) = train(name, dtype=dtype, seed=seed, steps=steps)
     return student, measured
+
+
+TRIALS = (
+    numbers(PLAIN_KD, 0.001, probability=1.0, ascent_steps=2),
+    numbers(PLAIN_KD | {"temperature": 2.0}, 0.1, probability=0.3).replace(
+        learning_rate=0.01
+    ),
+)
 
 
 def distance(one, two):
@@ -204,6 +214,19 @@ def test_a_student_among_several_equals_itself_alone(x64, composition):
     for seed, found in enumerate(zip(students, measured, strict=True)):
         assert_same(found, alone("cifar100", seed=seed))
     assert distance(students[0].params, students[1].params) > 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("composition", ["unrolled", "vmapped"])
+def test_students_of_other_numbers_equal_themselves_alone(x64, composition):
+    students, measured = train(
+        "cifar100", students=2, composition=composition, hyperparameters=TRIALS
+    )
+    for seed, found in enumerate(zip(students, measured, strict=True)):
+        (student,), (of_student,) = train(
+            "cifar100", seed=seed, hyperparameters=TRIALS[seed : seed + 1]
+        )
+        assert_same(found, (student, of_student))
 
 
 @pytest.mark.parametrize("composition", ["unrolled", slow("vmapped")])

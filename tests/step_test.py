@@ -43,6 +43,7 @@ def numbers(weights, ascent_learning_rate=0.01778, probability=1.0, ascent_steps
     return Hyperparameters(
         method=weights,
         ascent_learning_rate=ascent_learning_rate,
+        ascent_target=0.0,
         ascent_steps=ascent_steps,
         ascent_probability=probability,
         ascent_radius=0.0,
@@ -267,6 +268,35 @@ def test_heads_raises_the_disagreement_and_leaves_a_trace():
     assert not np.array_equal(
         heads.batch_stats["bn1"]["mean"], tails.batch_stats["bn1"]["mean"]
     )
+
+
+def test_alpha_adapts_until_the_disagreement_rises_as_far_as_it_shall():
+    _, arrays = golden.load("training")
+    examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
+    tiny = tiny_problem(DisagreementAugmentation())
+    state = jax.jit(functools.partial(create_train_state, tiny))(3)
+    teacher = variables("resnet8", 2, jnp.float32)
+    hyperparameters = numbers(PLAIN_KD, ascent_learning_rate=0.001).replace(
+        ascent_target=0.05, learning_rate=1e-6
+    )
+    order = random_order(state)
+
+    @jax.jit
+    def run(state):
+        (state,), (metrics,) = step.train_step(
+            *(tiny, (state,), teacher, examples, (order,), jnp.int32(8)),
+            *((hyperparameters,), 8),
+        )
+        after = metrics["disagreement_after"].compute()
+        return state, after / metrics["disagreement_before"].compute() - 1
+
+    rises = []
+    for _ in range(80):
+        state, rise = run(state)
+        rises.append(float(rise))
+    assert np.mean(rises[:3]) < 0.01
+    assert np.mean(rises[-20:]) == pytest.approx(0.05, rel=0.2)
+    assert 1 < state.ascent_scale < 100
 
 
 def test_a_run_is_a_function_of_its_seed():
