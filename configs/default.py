@@ -145,6 +145,10 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.steps_per_call = 0  # steps a program; 0: 1 on CPUs, else the epoch
     config.profile_steps = 0  # of the second epoch, traced into WORKDIR/profile
 
+    config.wandb = ConfigDict()  # Weights & Biases, with the extra `wandb`
+    config.wandb.mode = ""  # or "offline", "online"
+    config.wandb.project = "da-jax"
+
     config.optimizer = ConfigDict()
     config.optimizer.name = "sgd"  # or "dot", with a momentum for each of two gradients
     config.optimizer.dot_delta = 0.075  # by how much these differ from the momentum

@@ -24,7 +24,8 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from da_jax.errors import UserError, warn
+from da_jax.errors import UserError, reason, unreadable, warn
+from da_jax.json_files import read_json, write_json
 
 RUN_CHECKPOINTS = "checkpoints"
 KEPT = 2
@@ -123,7 +124,7 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
         with _checkpointer() as checkpointer:
             variables = checkpointer.restore(directory.absolute() / "variables")
     except Exception as error:  # Orbax and TensorStore raise all kinds
-        raise _unreadable(directory, error) from error
+        raise unreadable(directory, error) from error
     verify(directory, variables, expected)
     return Model(model, num_classes, variables)
 
@@ -274,7 +275,7 @@ class RunCheckpoints:
         except UserError:
             raise
         except Exception as error:  # Orbax and TensorStore raise all kinds
-            raise _unreadable(directory, error) from error
+            raise unreadable(directory, error) from error
 
     def close(self) -> None:
         """Waits until everything is on disk.
@@ -291,7 +292,7 @@ class RunCheckpoints:
             yield
         except Exception as error:  # Orbax and TensorStore raise all kinds
             raise UserError(
-                f"a checkpoint can't be written to {self._directory}: {_why(error)};"
+                f"a checkpoint can't be written to {self._directory}: {reason(error)};"
                 " those before it are as they were, and when that is mended the same"
                 " command goes on from them"
             ) from error
@@ -345,32 +346,3 @@ def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
             f"{directory} is damaged: {len(differing)} of its {len(expected)} arrays"
             f" differ from what was written, {differing[0]} first"
         )
-
-
-def _unreadable(directory: Path, error: Exception) -> UserError:
-    return UserError(
-        f"{directory} can't be read, it is incomplete or damaged: {_why(error)}"
-    )
-
-
-def _why(error: Exception) -> str:
-    return str(error).partition("\n")[0] or type(error).__name__
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """What `write_json` wrote.
-
-    Raises:
-      UserError: it can't be read.
-    """
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error

@@ -18,6 +18,7 @@ from da_jax.models.network import PRECISIONS
 from da_jax.optim import OPTIMIZERS
 from da_jax.parallel import SPLITS, batch_axis
 from da_jax.state import Hyperparameters, Problem
+from da_jax.weights_and_biases import MODES
 
 NAMES: dict[str, tuple[str, Any]] = {
     "dataset": ("dataset", DATASETS),
@@ -29,8 +30,12 @@ NAMES: dict[str, tuple[str, Any]] = {
     "parallel": ("split over the devices", SPLITS),
     "optimizer.name": ("optimizer", OPTIMIZERS),
     "disagreement.divergence": ("divergence", DIVERGENCES),
+    "wandb.mode": ("mode", MODES),
 }
 """Fields that name an entry of a table: what it is called, and the table."""
+
+OPTIONAL_NAMES = ("teacher.model", "wandb.mode")
+"""Those of these fields that may be empty."""
 
 Range = tuple[Callable[[Any], bool], str]
 """A test of a value, and how to say it."""
@@ -88,7 +93,7 @@ def check_config(config: ConfigDict) -> None:
     """
     fields = dict(flatten(config.to_dict()))
     for field, (kind, known) in NAMES.items():
-        optional = field == "teacher.model" and not fields[field]
+        optional = field in OPTIONAL_NAMES and not fields[field]
         if not optional and fields[field] not in known:
             raise unknown_name(f"{kind} in config.{field}", fields[field], known)
     for field, allowed in (RANGES | _method_ranges(config)).items():

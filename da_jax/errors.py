@@ -40,3 +40,15 @@ def warn(message: str) -> None:
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a `name` that is not one of the `known` ones of its `kind`."""
     return UserError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+
+
+def unreadable(path: Path, error: Exception) -> UserError:
+    """The error for a file or folder that `error` came of when it was read."""
+    return UserError(
+        f"{path} can't be read, it is incomplete or damaged: {reason(error)}"
+    )
+
+
+def reason(error: Exception) -> str:
+    """The first line of what `error` says, or its name."""
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -10,6 +10,8 @@ FIELDS_OF_THE_MACHINE = (
     "parallel",
     "steps_per_call",
     "profile_steps",
+    "wandb.mode",
+    "wandb.project",
 )
 """Fields that a run may change when it is resumed: they don't touch its results."""
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from absl import flags
 
-from da_jax import config_flag, locations
+from da_jax import config_flag, locations, weights_and_biases
 from da_jax.command_line import run
 
 _WORKDIR = flags.DEFINE_string(
@@ -29,6 +29,7 @@ def main() -> None:
     config = config_flag.parse(sys.argv)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     locations.check_prerequisites(config)
+    weights_and_biases.check(config)
     from da_jax import compilation, parallel, results, train  # after what is missing
 
     compilation.configure_compiler()

@@ -1,4 +1,4 @@
-"""Where a run's metrics go: the console, `metrics.jsonl` and TensorBoard."""
+"""Where a run's metrics go: the console, `metrics.jsonl`, TensorBoard, W&B."""
 
 import json
 import math
@@ -6,9 +6,11 @@ import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
+
+from da_jax.weights_and_biases import WeightsAndBiases
 
 Record = dict[str, Any]
 """An epoch's metrics by name; accuracies in %, times in seconds.
@@ -17,32 +19,58 @@ Of several seeds they are means, and `seeds` has each seed's own.
 """
 
 
+class Outlet(Protocol):
+    """Where an epoch's scalars go, by name."""
+
+    def write(self, step: int, scalars: dict[str, float]) -> None:
+        """Hands over those after `step` training steps."""
+
+    def close(self, failed: bool) -> None:
+        """Waits until everything is written."""
+
+
 class Writers:
-    """A run's outlets, fed a record an epoch.
+    """A run's outlets, fed a record an epoch until they are left."""
 
-    Args:
-      workdir: the run's folder.
-      history: the records that the run being resumed has written already; what
-        `metrics.jsonl` holds beyond them is written again.
-    """
+    def __init__(
+        self, workdir: Path, history: list[Record], config: dict[str, Any]
+    ) -> None:
+        """Starts them.
 
-    def __init__(self, workdir: Path, history: list[Record]) -> None:
+        Args:
+          workdir: the run's folder.
+          history: the records that the run being resumed has written already; what
+            `metrics.jsonl` holds beyond them is written again.
+          config: the run's, which says whether W&B is one.
+
+        Raises:
+          UserError: W&B can't be reached or refuses.
+        """
         self._jsonl = workdir / "metrics.jsonl"
-        self._tensorboard = _TensorBoard(workdir)
         temporary = self._jsonl.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in history))
         temporary.replace(self._jsonl)
+        self._outlets: list[Outlet] = [_TensorBoard(workdir)]
+        if config["wandb"]["mode"]:
+            outlet = WeightsAndBiases(workdir, config)
+            for record in history:
+                outlet.write(record["step"], dict(_scalars(record)))
+            self._outlets.append(outlet)
 
     def write(self, record: Record) -> None:
         """Hands an epoch's record to every outlet."""
         with self._jsonl.open("a") as file:
             file.write(json.dumps(record) + "\n")
         tqdm.write(console_line(record))
-        self._tensorboard.write(record)
+        for outlet in self._outlets:
+            outlet.write(record["step"], dict(_scalars(record)))
 
-    def close(self) -> None:
-        """Waits until everything is written."""
-        self._tensorboard.close()
+    def __enter__(self) -> "Writers":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        for outlet in self._outlets:
+            outlet.close(failed=kind is not None)
 
 
 class _TensorBoard:
@@ -53,11 +81,11 @@ class _TensorBoard:
         self._writer: Any = None
         self._available = True
 
-    def write(self, record: Record) -> None:
+    def write(self, step: int, scalars: dict[str, float]) -> None:
         if self._writer is None and self._available:
             self._start()
         if self._writer is not None:
-            self._writer.write_scalars(record["step"], dict(_scalars(record)))
+            self._writer.write_scalars(step, scalars)
 
     def _start(self) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # only its fatal messages
@@ -75,7 +103,7 @@ class _TensorBoard:
         tensorflow.config.set_visible_devices([], "GPU")  # JAX has them
         self._writer = metric_writers.SummaryWriter(str(self._workdir))
 
-    def close(self) -> None:
+    def close(self, failed: bool) -> None:
         if self._writer is not None:
             self._writer.close()
 

@@ -14,6 +14,7 @@ from da_jax.configuration import create_hyperparameters, create_problem
 from da_jax.datasets import Dataset, Examples, hold_out, load_dataset
 from da_jax.errors import UserError
 from da_jax.fields import differing_fields
+from da_jax.json_files import read_json, write_json
 from da_jax.parallel import Programs
 from da_jax.state import Hyperparameters, Variables
 
@@ -185,10 +186,10 @@ def mark(file: Path, config: dict[str, Any]) -> None:
       UserError: there is, with the fields that differ.
     """
     if file.exists():
-        differing = differing_fields(config, checkpointing.read_json(file))
+        differing = differing_fields(config, read_json(file))
         if differing:
             raise UserError(
                 f"{file.parent} holds a run of another config: {'; '.join(differing)};"
                 " choose another --workdir"
             )
-    checkpointing.write_json(file, config)
+    write_json(file, config)

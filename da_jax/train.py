@@ -16,13 +16,14 @@ from typing import Any
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from da_jax import checkpointing, locations, optim, parallel
+from da_jax import checkpointing, locations, optim, parallel, weights_and_biases
 from da_jax.checkpointing import Model, RunCheckpoint, RunCheckpoints
 from da_jax.composition import States
 from da_jax.configuration import check_config
 from da_jax.epoch import Epoch, Trainer
 from da_jax.errors import DivergedError
 from da_jax.interruption import Interruption, RunEndedError
+from da_jax.json_files import write_json
 from da_jax.metrics import Record, Writers, create_record, tidy
 from da_jax.results import best_record, best_student, create_results
 from da_jax.run import Run, claimed, set_up
@@ -62,6 +63,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     """
     check_config(config)
     locations.check_prerequisites(config)
+    weights_and_biases.check(config)
     run = set_up(config, workdir)
     with contextlib.ExitStack() as stack:
         checkpoints = None
@@ -127,16 +129,20 @@ def _train(
       DivergedError: no student's loss is finite any more.
     """
     num_epochs = run.config.num_epochs
-    writers = Writers(run.workdir, progress.history) if checkpoints else None
     epoch_images = sum(size for _, size in run.batches) * len(run.seeds)
     under_way: list[Epoch] = []
-    with tqdm(
-        total=num_epochs * epoch_images,
-        initial=len(progress.history) * epoch_images,
-        unit="img",
-        unit_scale=True,
-        disable=None if writers else True,  # None: only on a terminal
-    ) as bar:
+    with (
+        Writers(run.workdir, progress.history, run.config.to_dict())
+        if checkpoints
+        else contextlib.nullcontext() as writers,
+        tqdm(
+            total=num_epochs * epoch_images,
+            initial=len(progress.history) * epoch_images,
+            unit="img",
+            unit_scale=True,
+            disable=None if checkpoints else True,  # None: only on a terminal
+        ) as bar,
+    ):
         say = tqdm.write if writers else lambda line: None
         # Several processes can only end together: after an epoch.
         is_to_end = interruption.is_requested if parallel.is_alone() else lambda: False
@@ -160,8 +166,6 @@ def _train(
                 raise RunEndedError(
                     interruption.number, f" after step {step}, with a checkpoint"
                 )
-    if writers is not None:
-        writers.close()
     return trainer.states
 
 
@@ -299,4 +303,4 @@ def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:
             "test_top1": results["seeds"][index]["best"]["test_top1"],
         }
         checkpointing.save_model(run.workdir / folder, best, provenance)
-    checkpointing.write_json(run.workdir / "results.json", results)
+    write_json(run.workdir / "results.json", results)
