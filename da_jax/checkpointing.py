@@ -25,7 +25,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from da_jax.errors import UserError, reason, unreadable, warn
-from da_jax.json_files import read_json, write_json
+from da_jax.files import read_json, write_json
 
 RUN_CHECKPOINTS = "checkpoints"
 KEPT = 2

@@ -14,7 +14,7 @@ from da_jax.configuration import create_hyperparameters, create_problem
 from da_jax.datasets import Dataset, Examples, hold_out, load_dataset
 from da_jax.errors import UserError
 from da_jax.fields import differing_fields
-from da_jax.json_files import read_json, write_json
+from da_jax.files import read_json, write_json
 from da_jax.parallel import Programs
 from da_jax.state import Hyperparameters, Variables
 

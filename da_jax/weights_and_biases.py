@@ -10,7 +10,7 @@ from typing import Any
 from tqdm import tqdm
 
 from da_jax.errors import UserError, reason
-from da_jax.json_files import read_json, write_json
+from da_jax.files import read_json, write_json
 
 MODES = ("offline", "online")
 """Of `config.wandb.mode`; empty is off."""
@@ -31,12 +31,20 @@ def check(config: Mapping[str, Any]) -> None:
             f"config.wandb.mode is {mode}, but wandb isn't installed:"
             " pip install -e '.[wandb]'"
         )
-    if mode == "online" and not _wandb().login(prompt=False, verify=False):
+    if mode == "online" and not _has_a_key():
         raise UserError(
             "config.wandb.mode is online, but there is no key of Weights & Biases on"
             " this machine: run `wandb login`, set WANDB_API_KEY, or choose"
             " --config.wandb.mode=offline"
         )
+
+
+def _has_a_key() -> bool:
+    wandb = _wandb()
+    try:
+        return bool(wandb.login(prompt=False, verify=False))
+    except wandb.Error as error:
+        raise UserError(f"Weights & Biases: {reason(error)}") from error
 
 
 def _wandb() -> Any:

@@ -1,4 +1,4 @@
-"""JSON files, written whole or not at all."""
+"""Files of text and JSON, written whole or not at all."""
 
 import json
 from pathlib import Path
@@ -7,11 +7,16 @@ from typing import Any
 from da_jax.errors import unreadable
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_text(path: Path, content: str) -> None:
     """Writes a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(json.dumps(content, indent=1) + "\n")
+    temporary.write_text(content, encoding="utf-8")
     temporary.replace(path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """The same, of `content` as JSON."""
+    write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:

@@ -1,0 +1,89 @@
+"""What a run's files must be for a report to read them."""
+
+import math
+from typing import Any, TypeGuard
+
+from da_jax.fields import flatten
+from da_jax.metrics import by_seed
+
+CONFIG = {
+    "seed": int,
+    "num_seeds": int,
+    "num_epochs": int,
+    "batch_size": int,
+    "dataset": str,
+    "student": str,
+    "teacher.model": str,
+    "method": str,
+    "augmentation": str,
+}
+"""Fields of a config, and their types."""
+
+RECORD = {"epoch": int, "step": int, "seconds": float}
+"""Fields of an epoch's record."""
+
+
+class DamagedError(ValueError):
+    """A file isn't what a run writes; the message says why."""
+
+
+def check_config(content: Any) -> None:
+    """Refuses what isn't a run's config.
+
+    Raises:
+      DamagedError: says why, as of the others here.
+    """
+    fields = dict(flatten(content)) if isinstance(content, dict) else content
+    for name, kind in CONFIG.items():
+        _field(fields, name, kind)
+
+
+def check_record(content: Any, num_seeds: int) -> None:
+    """Refuses what isn't an epoch's record of so many seeds."""
+    for name, kind in RECORD.items():
+        _field(content, name, kind)
+    if "diverged" in content:
+        _field(content, "diverged", dict)
+    students = by_seed(content)
+    if not isinstance(students, list) or len(students) != num_seeds:
+        raise DamagedError(f"it isn't of {num_seeds} seeds")
+    for student in students:
+        _check_figures(student)
+
+
+def check_results(content: Any) -> None:
+    """Refuses what isn't a run's `results.json`."""
+    _field(_field(content, "device", dict), "count", int)
+    _field(content["device"], "kind", str)
+    _field(content, "versions", dict)
+    seeds = _field(content, "seeds", list)
+    if not seeds:
+        raise DamagedError("there are no seeds")
+    for seed in seeds:
+        _field(seed, "seed", int)
+        for name in ("best", "last"):
+            figures = _field(seed, name, dict)
+            _field(figures, "epoch", int)
+            _check_figures(figures)
+
+
+def _check_figures(figures: Any) -> None:
+    _field(figures, "test_top1", float)
+    for name in ("test_top5", "test_loss"):
+        if not (isinstance(figures, dict) and figures.get(name, "") is None):
+            _field(figures, name, float)
+
+
+def _field(content: Any, name: str, kind: type) -> Any:
+    """`content[name]`, if there is one of its kind; `float` is any finite number."""
+    if not isinstance(content, dict) or name not in content:
+        raise DamagedError(f"it has no {name}")
+    value = content[name]
+    if not (is_number(value) if kind is float else type(value) is kind):
+        raise DamagedError(f"its {name} is {value!r:.40}")
+    return value
+
+
+def is_number(value: Any) -> TypeGuard[float]:
+    """Whether `value` is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
