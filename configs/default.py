@@ -144,6 +144,7 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.checkpoint_every = 1  # epochs
     config.steps_per_call = 0  # steps a program; 0: 1 on CPUs, else the epoch
     config.profile_steps = 0  # of the second epoch, traced into WORKDIR/profile
+    config.gallery_every = 0  # epochs: test images on their ascent, for TensorBoard
 
     config.wandb = ConfigDict()  # Weights & Biases, with the extra `wandb`
     config.wandb.mode = ""  # or "offline", "online"

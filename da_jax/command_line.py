@@ -3,10 +3,12 @@
 import argparse
 import errno
 import logging
+import runpy
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 import absl.logging
@@ -21,6 +23,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises it as a `UserError`."""
         raise UserError(f"{message} (`{self.prog} --help` lists what there is)")
+
+
+def add_to_tables(config: Path) -> None:
+    """Runs a config file for what it adds to MODELS and DATASETS.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    if not config.is_file():
+        raise UserError(f"--config {config} is not a file")
+    runpy.run_path(str(config))
 
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.datasets import DATASETS, Dataset
-from da_jax.disagreement import DIVERGENCES
+from da_jax.disagreement import DIVERGENCES, DisagreementAugmentation
 from da_jax.errors import UserError, unknown_name
 from da_jax.fields import flatten
 from da_jax.methods import METHODS, create_method
@@ -57,6 +57,7 @@ RANGES: dict[str, Range] = {
     "eval_batch_size": AT_LEAST_ONE,
     "steps_per_call": (lambda value: value >= 0, "at least 0 (0: automatic)"),
     "profile_steps": (lambda value: value >= 0, "at least 0 (0: no trace)"),
+    "gallery_every": (lambda value: value >= 0, "at least 0 (0: never)"),
     "checkpoint_every": AT_LEAST_ONE,
     "optimizer.learning_rate": POSITIVE,
     "optimizer.momentum": BELOW_ONE,
@@ -103,6 +104,11 @@ def check_config(config: ConfigDict) -> None:
         raise UserError(
             "config.profile_steps traces a run's second epoch, but config.num_epochs"
             " is 1; train for 2"
+        )
+    if config.gallery_every and not config.teacher.model:
+        raise UserError(
+            "config.gallery_every shows where student and teacher disagree, but"
+            " config.teacher.model is empty"
         )
     uses_teacher = METHODS[config.method].uses_teacher
     if (uses_teacher or config.augmentation != "none") and not config.teacher.model:
@@ -191,6 +197,12 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
         weight_decay=optimizer.weight_decay,
         dot_delta=optimizer.dot_delta,
     )
+
+
+def create_ascent(config: ConfigDict) -> tuple[DisagreementAugmentation, float]:
+    """The disagreement's ascent and its α, whatever moves the run's batches."""
+    settings, numbers = _split(config.disagreement.to_dict())
+    return DisagreementAugmentation(**settings), numbers["learning_rate"]
 
 
 def _method_section(config: ConfigDict) -> dict[str, Any]:

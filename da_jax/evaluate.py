@@ -5,11 +5,10 @@ python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
 
 import argparse
 import json
-import runpy
 from pathlib import Path
 
 from da_jax import locations
-from da_jax.command_line import Parser, run
+from da_jax.command_line import Parser, add_to_tables, run
 from da_jax.errors import UserError
 
 BATCH_SIZE = 500
@@ -87,21 +86,10 @@ def evaluate(
     }
 
 
-def _add_to_tables(config: Path) -> None:
-    """Runs a config file for what it adds to MODELS and DATASETS.
-
-    Raises:
-      UserError: there is no such file.
-    """
-    if not config.is_file():
-        raise UserError(f"--config {config} is not a file")
-    runpy.run_path(str(config))
-
-
 def main() -> None:
     arguments = parse_arguments()
     if arguments.config:
-        _add_to_tables(arguments.config)
+        add_to_tables(arguments.config)
     from da_jax.compilation import configure_compiler
 
     configure_compiler()

@@ -10,6 +10,7 @@ FIELDS_OF_THE_MACHINE = (
     "parallel",
     "steps_per_call",
     "profile_steps",
+    "gallery_every",
     "wandb.mode",
     "wandb.project",
 )

@@ -1,5 +1,6 @@
 """Where things lie, and what to do when they don't: known without importing JAX."""
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -70,15 +71,24 @@ def missing_teacher(model: str, checkpoint: Path) -> str | None:
     )
 
 
+def missing_matplotlib() -> str | None:
+    """What to do about matplotlib if it isn't there; None if it is."""
+    if importlib.util.find_spec("matplotlib"):
+        return None
+    return "pictures take matplotlib, which isn't installed: pip install -e '.[plots]'"
+
+
 def check_prerequisites(config: Mapping[str, Any]) -> None:
     """Looks whether what a run reads is there, before anything slow starts.
 
     Raises:
-      UserError: the teacher or the data set is missing, or both.
+      UserError: the teacher, the data set or a library is missing, or several.
     """
     missing = [missing_dataset(config["dataset"], data_dir(config["data_dir"]))]
     if config["teacher"]["model"]:
         teacher = config["teacher"]
         missing.append(missing_teacher(teacher["model"], Path(teacher["checkpoint"])))
+    if config["gallery_every"]:
+        missing.append(missing_matplotlib())
     if any(missing):
         raise UserError("; ".join(filter(None, missing)))

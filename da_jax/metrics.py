@@ -6,11 +6,15 @@ import os
 import statistics
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 from tqdm import tqdm
 
 from da_jax.weights_and_biases import WeightsAndBiases
+
+if TYPE_CHECKING:  # reports of runs import this file, and need no JAX
+    from da_jax.gallery import Gallery
 
 Record = dict[str, Any]
 """An epoch's metrics by name; accuracies in %, times in seconds.
@@ -50,7 +54,8 @@ class Writers:
         temporary = self._jsonl.with_suffix(".tmp")
         temporary.write_text("".join(json.dumps(record) + "\n" for record in history))
         temporary.replace(self._jsonl)
-        self._outlets: list[Outlet] = [_TensorBoard(workdir)]
+        self._tensorboard = _TensorBoard(workdir)
+        self._outlets: list[Outlet] = [self._tensorboard]
         if config["wandb"]["mode"]:
             outlet = WeightsAndBiases(workdir, config)
             for record in history:
@@ -64,6 +69,21 @@ class Writers:
         tqdm.write(console_line(record))
         for outlet in self._outlets:
             outlet.write(record["step"], dict(_scalars(record)))
+
+    @property
+    def take_pictures(self) -> bool:
+        """Whether there is an outlet for them, as the first record has shown."""
+        return self._tensorboard.is_open
+
+    def write_gallery(self, step: int, gallery: "Gallery", pages: np.ndarray) -> None:
+        """Hands a gallery to the outlet that takes pictures.
+
+        Args:
+          step: of the training.
+          gallery: what is shown.
+          pages: its pictures, uint8 `[pages, H, W, 3]`.
+        """
+        self._tensorboard.write_gallery(step, gallery, pages)
 
     def __enter__(self) -> "Writers":
         return self
@@ -86,6 +106,26 @@ class _TensorBoard:
             self._start()
         if self._writer is not None:
             self._writer.write_scalars(step, scalars)
+
+    @property
+    def is_open(self) -> bool:
+        return self._writer is not None
+
+    def write_gallery(self, step: int, gallery: "Gallery", pages: np.ndarray) -> None:
+        moments = [f"after_{taken}_steps" for taken in gallery.steps]
+        means = gallery.disagreement.mean(axis=1)
+        disagreement = {
+            f"gallery/disagreement_{moment}": float(mean)
+            for moment, mean in zip(moments, means, strict=True)
+        }
+        distances = {
+            f"gallery/distance_{moment}": of_pixels
+            for moment, of_pixels in zip(moments, gallery.distances, strict=True)
+            if of_pixels.any()
+        }
+        self._writer.write_images(step, {"gallery": pages})
+        self._writer.write_scalars(step, disagreement)
+        self._writer.write_histograms(step, distances)
 
     def _start(self) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # only its fatal messages

@@ -17,6 +17,7 @@ from da_jax.fields import differing_fields
 from da_jax.files import read_json, write_json
 from da_jax.parallel import Programs
 from da_jax.state import Hyperparameters, Variables
+from da_jax.training_gallery import TrainingGallery, create_training_gallery
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Run:
       teacher: the teacher's variables on the devices, or None.
       hyperparameters: the run's numbers, on the host.
       replicated_hyperparameters: the same for each student, on the devices.
+      gallery: what is shown of the images that epochs are judged by, or None.
     """
 
     config: ConfigDict
@@ -49,6 +51,7 @@ class Run:
     teacher: Variables | None
     hyperparameters: Hyperparameters
     replicated_hyperparameters: tuple[Hyperparameters, ...]
+    gallery: TrainingGallery | None
 
     @property
     def split(self) -> str:
@@ -82,17 +85,17 @@ def create_run(
       UserError: the devices don't divide the batches or the seeds, or there aren't
         enough examples to hold out.
     """
-    judge = None
     if config.validation_size:
         dataset, judge = hold_out(
             dataset, config.validation_size, config.validation_seed
         )
+    else:
+        judge = dataset.test
     batches = epoch_batches(
         len(dataset.train.labels), config.batch_size, config.drop_remainder
     )
-    programs = Programs(
-        create_problem(config, dataset), config.num_seeds, config.parallel
-    )
+    problem = create_problem(config, dataset)
+    programs = Programs(problem, config.num_seeds, config.parallel)
     for _, batch_size in set(batches):
         programs.check_batch_size("config.batch_size", batch_size)
     programs.check_batch_size("config.eval_batch_size", config.eval_batch_size)
@@ -104,13 +107,14 @@ def create_run(
         num_classes=dataset.num_classes,
         batches=batches,
         train=programs.replicate(dataset.train),
-        judge=programs.replicate(judge or dataset.test),
+        judge=programs.replicate(judge),
         dataset=dataset,
         teacher=programs.replicate(teacher),
         hyperparameters=hyperparameters,
         replicated_hyperparameters=programs.replicate_students(
             [hyperparameters] * config.num_seeds
         ),
+        gallery=create_training_gallery(config, problem, dataset, judge, teacher),
     )
 
 

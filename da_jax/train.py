@@ -195,13 +195,28 @@ def _finish_epoch(
     if len(record.get("diverged", {})) == len(run.seeds):
         raise DivergedError(record, run.workdir)
     students = run.programs.students(epoch.states)
+    if writers is not None:
+        _show(run, students[0], record, writers)
     _keep_best(progress, students)
     if is_due(epoch.number + 1, run.config.checkpoint_every, run.config.num_epochs):
         _save(run, progress, students, checkpoints)
 
 
+def _show(run: Run, student: TrainState, record: Record, writers: Writers) -> None:
+    """The gallery of the first student, if it is due and there is where to show it."""
+    config = run.config
+    if (
+        run.gallery is not None
+        and writers.take_pictures
+        and is_due(record["epoch"], config.gallery_every, config.num_epochs)
+    ):
+        gallery = run.gallery.ascend(student.variables)
+        if gallery.is_finite:  # a student that has diverged has nothing to show
+            writers.write_gallery(record["step"], gallery, run.gallery.draw(gallery))
+
+
 def is_due(epoch: int, every: int, num_epochs: int) -> bool:
-    """Whether a checkpoint follows `epoch` (from 1): `every` so many, and the last."""
+    """Whether `epoch` (from 1) is one of `every` so many, or the last."""
     return epoch % every == 0 or epoch == num_epochs
 
 

@@ -26,12 +26,18 @@ def load_dataset(name: str, data_dir: Path) -> Dataset:
     Its test set is read when it is asked for.
 
     Raises:
-      UserError: no such data set, it isn't prepared, or images or labels are no such.
+      UserError: no such data set, it isn't prepared, or images, labels or names of
+        classes are no such.
     """
     if name not in DATASETS:
         raise unknown_name("dataset", name, DATASETS)
     dataset = DATASETS[name](data_dir)
     _check(name, "train", dataset.train, dataset.num_classes)
+    if len(dataset.class_names) != dataset.num_classes:
+        raise UserError(
+            f"{name} has {dataset.num_classes} classes, but names for"
+            f" {len(dataset.class_names)}"
+        )
 
     def read_test() -> Examples:
         _check(name, "test", dataset.test, dataset.num_classes)

@@ -25,6 +25,21 @@ PREPROCESSING = Preprocessing(
 )
 """mdistiller's constants."""
 
+CLASS_NAMES = tuple(
+    """
+    apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge
+    bus butterfly camel can castle caterpillar cattle chair chimpanzee clock cloud
+    cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish forest fox
+    girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man
+    maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree
+    pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray
+    road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel
+    streetcar sunflower sweet_pepper table tank telephone television tiger tractor train
+    trout tulip turtle wardrobe whale willow_tree wolf woman worm
+    """.split()
+)
+"""The fine labels', in their order."""
+
 
 def load(data_dir: Path) -> Dataset:
     """CIFAR-100: 50,000 images to train on and 10,000 to test on, 100 classes.
@@ -55,6 +70,7 @@ def load(data_dir: Path) -> Dataset:
         read_test=lambda: read("test"),
         num_classes=100,
         preprocessing=PREPROCESSING,
+        class_names=CLASS_NAMES,
     )
 
 

@@ -41,6 +41,7 @@ def load(data_dir: Path | None = None) -> Dataset:
         read_test=lambda: Examples(images[test], labels[test]),
         num_classes=10,
         preprocessing=Preprocessing((mean,) * 3, (std,) * 3, flip=False),
+        class_names=tuple("0123456789"),
     )
 
 

@@ -27,12 +27,19 @@ class Dataset:
       read_test: gives the test set, when somebody asks for it.
       num_classes: labels are from 0 to below it.
       preprocessing: of both.
+      class_names: in the order of the labels; by default their numbers.
     """
 
     train: Examples
     read_test: Callable[[], Examples]
     num_classes: int
     preprocessing: Preprocessing
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.class_names:
+            numbers = tuple(str(label) for label in range(self.num_classes))
+            object.__setattr__(self, "class_names", numbers)
 
     @functools.cached_property
     def test(self) -> Examples:

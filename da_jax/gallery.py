@@ -1,0 +1,245 @@
+"""The gallery: test images on their way up, and what two networks say of them.
+
+The ascent is training's, `da_jax.disagreement`, but of test images, in the batches that
+the original tests in, and with both networks in eval mode: only the images move.
+
+References:
+  y4umeng/disagreement_augmentation, src/distillers/_augmented.py (forward_eval).
+"""
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from da_jax import disagreement
+from da_jax.datasets import Examples
+from da_jax.disagreement import Ascent, DisagreementAugmentation
+from da_jax.preprocessing import Preprocessing
+from da_jax.pretrained import Pretrained
+from da_jax.state import Variables
+
+BATCH_SIZE = 64
+"""Test images that move together: the batch is part of the algorithm."""
+
+
+class Moment(NamedTuple):
+    """A batch after some step.
+
+    Attributes:
+      images: `[B, H, W, C]`, normalised, not clipped.
+      student_logits: `[B, K]`.
+      teacher_logits: `[B, K]`.
+      disagreement: `[B]`.
+    """
+
+    images: jax.Array
+    student_logits: jax.Array
+    teacher_logits: jax.Array
+    disagreement: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """N test images, before the ascent and after some of its steps, S moments in all.
+
+    Attributes:
+      indices: int `[N]`, where in the test set they are.
+      labels: int `[N]`.
+      steps: taken until each moment; the first is 0.
+      learning_rate: α, in units of normalised pixels.
+      images: `[S, N, H, W, C]`, normalised, not clipped.
+      student_logits: `[S, N, K]`.
+      teacher_logits: `[S, N, K]`.
+      disagreement: `[S, N]`.
+    """
+
+    indices: np.ndarray
+    labels: np.ndarray
+    steps: tuple[int, ...]
+    learning_rate: float
+    images: np.ndarray
+    student_logits: np.ndarray
+    teacher_logits: np.ndarray
+    disagreement: np.ndarray
+
+    @property
+    def distances(self) -> np.ndarray:
+        """How far each pixel has moved, `[S, N, H, W, C]`, in normalised pixels."""
+        return np.abs(self.images - self.images[0])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether both networks' logits are."""
+        logits = self.student_logits, self.teacher_logits
+        return all(bool(np.isfinite(of_one).all()) for of_one in logits)
+
+
+def create_gallery(
+    student: Pretrained,
+    teacher: Pretrained,
+    examples: Examples,
+    preprocessing: Preprocessing,
+    indices: Sequence[int],
+    *,
+    steps: Sequence[int],
+    learning_rate: float,
+    augmentation: DisagreementAugmentation | None = None,
+) -> Gallery:
+    """Ascends the batches that the wanted images are in, and keeps those.
+
+    Args:
+      student: as in training, but in eval mode.
+      teacher: in eval mode too.
+      examples: the test set, in its order, in batches of `BATCH_SIZE`; the last may be
+        short.
+      preprocessing: the data set's.
+      indices: of the wanted images, at least one.
+      steps: after which to look, ascending from 0.
+      learning_rate: α, in units of normalised pixels.
+      augmentation: what is ascended, the paper's by default; `steps` takes the place of
+        its number of steps.
+    """
+    assert steps[0] == 0 and list(steps) == sorted(set(steps)), "they ascend from 0"
+    wanted = np.asarray(indices)
+    moments: dict[int, Moment] = {}
+    for start in sorted({int(index) for index in wanted // BATCH_SIZE * BATCH_SIZE}):
+        batch = slice(start, start + BATCH_SIZE)
+        moments[start] = ascend(
+            student,
+            teacher,
+            preprocessing.normalize(jnp.asarray(examples.images[batch]), jnp.float32),
+            jnp.asarray(examples.labels[batch]),
+            steps=steps,
+            learning_rate=learning_rate,
+            augmentation=augmentation or DisagreementAugmentation(),
+        )
+    of_each = [
+        jax.tree.map(lambda leaf, place=place: leaf[:, place], moments[index - place])
+        for index, place in zip(wanted, wanted % BATCH_SIZE, strict=True)
+    ]
+    stacked: Moment = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *of_each)
+    return Gallery(
+        indices=wanted,
+        labels=np.asarray(examples.labels)[wanted],
+        steps=tuple(steps),
+        learning_rate=learning_rate,
+        **stacked._asdict(),
+    )
+
+
+def ascend(
+    student: Pretrained,
+    teacher: Pretrained,
+    images: jax.Array,
+    labels: jax.Array,
+    *,
+    steps: Sequence[int],
+    learning_rate: jax.typing.ArrayLike,
+    augmentation: DisagreementAugmentation,
+) -> Moment:
+    """One batch after each of `steps`, with a leading axis of them; on the host.
+
+    Arguments as of `create_gallery`; the images `[B, H, W, C]` are normalised.
+    """
+    networks = student.network, teacher.network
+    variables = student.variables, teacher.variables
+    ascent = disagreement.start(images, {})
+    moments = []
+    for before, after in itertools.pairwise((0, *steps)):
+        ascent = _advance(
+            networks,
+            augmentation,
+            variables,
+            ascent,
+            labels,
+            learning_rate,
+            after - before,
+        )
+        moments.append(_look(networks, augmentation, variables, ascent.images))
+    stacked: Moment = jax.tree.map(lambda *leaves: np.stack(leaves), *moments)
+    return stacked
+
+
+Networks = tuple[nn.Module, nn.Module]
+"""The student's and the teacher's."""
+
+
+def _logits(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
+    outputs: Any = network.apply(variables, images, train=False)
+    return outputs[0]
+
+
+# The number of steps is an argument: one program, however far it is to the next look.
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _advance(
+    networks: Networks,
+    augmentation: DisagreementAugmentation,
+    variables: tuple[Variables, Variables],
+    ascent: Ascent,
+    labels: jax.Array,
+    learning_rate: jax.typing.ArrayLike,
+    num_steps: jax.typing.ArrayLike,
+) -> Ascent:
+    def body(_: jax.Array, ascent: Ascent) -> Ascent:
+        return disagreement.ascent_step(
+            augmentation,
+            ascent,
+            lambda images, stats: (_logits(networks[0], variables[0], images), stats),
+            lambda images: _logits(networks[1], variables[1], images),
+            labels,
+            learning_rate,
+        )
+
+    return jax.lax.fori_loop(0, num_steps, body, ascent)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _look(
+    networks: Networks,
+    augmentation: DisagreementAugmentation,
+    variables: tuple[Variables, Variables],
+    images: jax.Array,
+) -> Moment:
+    student, teacher = (
+        _logits(network, of_network, images)
+        for network, of_network in zip(networks, variables, strict=True)
+    )
+    return Moment(images, student, teacher, augmentation.distance(student, teacher))
+
+
+def choose_images(count: int, num_examples: int, seed: int) -> list[int]:
+    """Where `count` random test images are, in as few batches as hold so many.
+
+    Args:
+      count: at most `num_examples`.
+      num_examples: of the test set.
+      seed: another one draws others.
+    """
+    rng = np.random.default_rng(seed)
+    starts = rng.permutation(np.arange(0, num_examples, BATCH_SIZE))
+    by_batch = (starts[:, None] + np.arange(BATCH_SIZE)).flatten()
+    whole_batches = -(-count // BATCH_SIZE) * BATCH_SIZE
+    candidates = by_batch[by_batch < num_examples][:whole_batches]
+    return sorted(rng.choice(candidates, count, replace=False).tolist())
+
+
+class Guess(NamedTuple):
+    """A class that a network holds an image for, and with what probability."""
+
+    label: int
+    probability: float
+
+
+def top_guesses(logits: np.ndarray, count: int = 3) -> list[Guess]:
+    """The `count` likeliest classes of logits `[K]`, the likeliest first."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = shifted / shifted.sum()
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [Guess(int(label), float(probabilities[label])) for label in order]

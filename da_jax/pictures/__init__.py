@@ -1,0 +1,1 @@
+"""Pictures of a student beside its teacher; they take matplotlib, the extra `plots`."""
