@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import sklearn.manifold
 import sklearn.metrics
+import threadpoolctl
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -56,8 +57,12 @@ def embed(features: np.ndarray, labels: np.ndarray, seed: int) -> Embedding:
     """t-SNE of features `[N, C]`, by scikit-learn, starting from their PCA."""
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     tsne = sklearn.manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)
+    # OpenMP's threads wait for each other by spinning: on a busy machine one is faster
+    # than several, and the points don't depend on how many there are.
+    with threadpoolctl.threadpool_limits(1):
+        points = tsne.fit_transform(features)
     return Embedding(
-        points=tsne.fit_transform(features),
+        points=points,
         silhouette=float(sklearn.metrics.silhouette_score(features, labels)),
     )
 
