@@ -101,3 +101,4 @@ class WeightsAndBiases:
     def close(self, failed: bool) -> None:
         """Waits until everything is written, or sent."""
         self._run.finish(exit_code=int(failed))
+        _wandb().teardown()  # offline `finish` doesn't wait for the process that writes

@@ -14,6 +14,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 import jax  # noqa: E402
 import pytest  # noqa: E402
 
+from tests.commands import run_all  # noqa: E402
+
 
 @pytest.fixture
 def x64():
@@ -27,3 +29,26 @@ def forget_programs():
     """XLA maps memory for every program, and Linux counts mappings (65,530 at most)."""
     yield
     jax.clear_caches()
+
+
+@pytest.fixture(scope="session")
+def short_runs(tmp_path_factory):
+    """A folder of two finished runs of other seeds: `one`, logged in W&B, and `two`.
+
+    Their programs are those of other tests, so that they are compiled once.
+    """
+    folder = tmp_path_factory.mktemp("short_runs")
+    command = (
+        *("da_jax.main", "--config=configs/digits.py", "--config.num_epochs=1"),
+        *("--config.batch_size=360", "--config.eval_batch_size=360"),
+        "--config.optimizer.decay_epochs=(1,)",
+    )
+    runs = {
+        "one": ("--config.wandb.mode=offline",),
+        "two": ("--config.seed=1", "--config.num_seeds=2"),
+    }
+    ended = run_all(
+        [(*command, *own, f"--workdir={folder / name}") for name, own in runs.items()]
+    )
+    assert not any(done.returncode for done in ended), ended
+    return folder

@@ -64,6 +64,7 @@ FIELDS = [
     ("optimizer.decay_rate=2.0", "at most 1"),
     ("optimizer.decay_epochs=(5,3)", "later than the one before"),
     ("optimizer.decay_epochs=(0,)", "from 1 on"),
+    ("wandb.mode=onlin", "known: offline, online"),
     ("sede=1", "sede"),
     ("disagreement.prob=0.5", "prob"),
 ]
@@ -109,6 +110,10 @@ COMMANDS = [
         "README.md",
     ),
     (("convert", "--all", "--source", "README.md", "--output", "y"), "README.md"),
+    (("da_jax.report",), "RUN"),
+    (("da_jax.report", "runs", "--output"), "--output"),
+    (("da_jax.report", "runs", "--output", "README.md"), "README.md can't be written"),
+    (("da_jax.report", "runs", "--output", "README.md/x"), "Not a directory"),
 ]
 """Whole commands, and what the line says of them."""
 

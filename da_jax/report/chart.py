@@ -245,7 +245,7 @@ def _scale(low: float, high: float, start: float, end: float) -> Callable[..., f
 def linear_ticks(
     low: float, high: float, *, whole: bool = False
 ) -> list[tuple[float, str]]:
-    """Round numbers from `low` to `high`, about `TICKS` at most, and as text."""
+    """Round numbers from `low` to `high`, at most about `TICKS`, and as text."""
     if low == high:
         return [(low, f"{low:g}")]
     rough = (high - low) / TICKS

@@ -85,8 +85,10 @@ class ReportedRun:
 
 def read_runs(folders: Iterable[Path]) -> list[ReportedRun]:
     """The runs in `folders`, each folder once, in their order."""
-    distinct = {folder.resolve(): folder for folder in reversed(list(folders))}
-    return [read_run(folder) for folder in reversed(distinct.values())]
+    distinct: dict[Path, Path] = {}
+    for folder in folders:
+        distinct.setdefault(folder.resolve(), folder)
+    return [read_run(folder) for folder in distinct.values()]
 
 
 def read_run(folder: Path) -> ReportedRun:
@@ -162,4 +164,6 @@ def _read_history(path: Path, num_seeds: int) -> tuple[list[Record], list[str]]:
 
 
 def _why(error: Exception) -> str:
-    return reason(error) if isinstance(error, DamagedError | OSError) else "no JSON"
+    if isinstance(error, OSError):
+        return error.strerror or reason(error)
+    return reason(error) if isinstance(error, DamagedError) else "no JSON"
