@@ -223,14 +223,33 @@ def ascent_step(
     Returns:
       Where the batch is one step later.
     """
+    moved, _ = observed_step(
+        augmentation, ascent, student, teacher, labels, learning_rate, axis_name
+    )
+    return moved
 
-    def mean_objective(images: jax.Array) -> tuple[jax.Array, tuple[jax.Array, Any]]:
+
+def observed_step(
+    augmentation: DisagreementAugmentation,
+    ascent: Ascent,
+    student: StudentFunction,
+    teacher: TeacherFunction,
+    labels: jax.Array,
+    learning_rate: jax.typing.ArrayLike,
+    axis_name: str | None = None,
+) -> tuple[Ascent, tuple[jax.Array, jax.Array]]:
+    """`ascent_step`, and both networks' logits `[B, K]` of the images before it."""
+
+    def mean_objective(
+        images: jax.Array,
+    ) -> tuple[jax.Array, tuple[jax.Array, Any, tuple[jax.Array, jax.Array]]]:
         student_logits, batch_stats = student(images, ascent.batch_stats)
         logits = student_logits, teacher(images)
         objective = jnp.mean(augmentation.objective(*logits, labels))
-        return objective, (jnp.mean(augmentation.distance(*logits)), batch_stats)
+        distance = jnp.mean(augmentation.distance(*logits))
+        return objective, (distance, batch_stats, logits)
 
-    (value, (disagreement, batch_stats)), gradient = jax.value_and_grad(
+    (value, (disagreement, batch_stats, logits)), gradient = jax.value_and_grad(
         mean_objective, has_aux=True
     )(ascent.images)
     batch_size = ascent.images.shape[0]
@@ -251,7 +270,7 @@ def ascent_step(
         _, plateau = _PLATEAU.update(direction, plateau, value=-value)
     if not augmentation.update_batch_stats:
         batch_stats = ascent.batch_stats
-    return Ascent(
+    moved = Ascent(
         images=ascent.images + step_size * direction,
         batch_stats=batch_stats,
         adam=adam,
@@ -261,6 +280,7 @@ def ascent_step(
             ascent.steps == 0, disagreement, ascent.initial_disagreement
         ),
     )
+    return moved, logits
 
 
 def augment(
