@@ -13,6 +13,7 @@ from typing import NoReturn
 
 import absl.logging
 
+from da_jax import locations
 from da_jax.errors import EXIT_CODE, UserError
 from da_jax.interruption import RunEndedError
 
@@ -23,6 +24,19 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raises it as a `UserError`."""
         raise UserError(f"{message} (`{self.prog} --help` lists what there is)")
+
+
+def add_data_options(parser: argparse.ArgumentParser) -> None:
+    """`--dataset`, `--data_dir`, and `--config` for `add_to_tables`."""
+    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument(
+        "--data_dir",
+        default="",
+        help=f"prepared data sets (default: {locations.data_dir()})",
+    )
+    parser.add_argument(
+        "--config", type=Path, help="a config file that adds to MODELS or DATASETS"
+    )
 
 
 def add_to_tables(config: Path) -> None:

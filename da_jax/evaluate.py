@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from da_jax import locations
-from da_jax.command_line import Parser, add_to_tables, run
+from da_jax.command_line import Parser, add_data_options, add_to_tables, run
 from da_jax.errors import UserError
 
 BATCH_SIZE = 500
@@ -28,15 +28,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--last", action="store_true", help="of a run: its last student"
     )
-    parser.add_argument("--dataset", default="cifar100")
-    parser.add_argument(
-        "--data_dir",
-        default="",
-        help=f"prepared data sets (default: {locations.data_dir()})",
-    )
-    parser.add_argument(
-        "--config", type=Path, help="a config file that adds to MODELS or DATASETS"
-    )
+    add_data_options(parser)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
 

@@ -67,9 +67,15 @@ def create_results(
         "last": summary([seed["last"] for seed in seeds]),
         "seeds": seeds,
         "seconds_per_epoch": statistics.median(r["seconds"] for r in history),
-        "versions": {"da-jax": da_jax.__version__, "python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": versions(),
         "device": device,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what figures depend on."""
+    return {"da-jax": da_jax.__version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
     }
 
 
