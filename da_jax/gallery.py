@@ -103,8 +103,7 @@ def create_gallery(
       indices: of the wanted images, at least one.
       steps: after which to look, ascending from 0.
       learning_rate: α, in units of normalised pixels.
-      augmentation: what is ascended, the paper's by default; `steps` takes the place of
-        its number of steps.
+      augmentation: what is ascended, the paper's by default.
     """
     assert steps[0] == 0 and list(steps) == sorted(set(steps)), "they ascend from 0"
     wanted = np.asarray(indices)

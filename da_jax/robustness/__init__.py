@@ -1,0 +1,1 @@
+"""How well students stand up to Disagreement Augmentation, attacks and corruptions."""
