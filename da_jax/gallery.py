@@ -9,40 +9,24 @@ References:
 
 import dataclasses
 import functools
-import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from da_jax import disagreement
 from da_jax.datasets import Examples
-from da_jax.disagreement import Ascent, DisagreementAugmentation
+from da_jax.disagreement import DisagreementAugmentation
+from da_jax.passes import eval_mode
 from da_jax.preprocessing import Preprocessing
 from da_jax.pretrained import Pretrained
+from da_jax.recording import Recording, record_ascent
 from da_jax.state import Variables
 
 BATCH_SIZE = 64
 """Test images that move together: the batch is part of the algorithm."""
-
-
-class Moment(NamedTuple):
-    """A batch after some step.
-
-    Attributes:
-      images: `[B, H, W, C]`, normalised, not clipped.
-      student_logits: `[B, K]`.
-      teacher_logits: `[B, K]`.
-      disagreement: `[B]`.
-    """
-
-    images: jax.Array
-    student_logits: jax.Array
-    teacher_logits: jax.Array
-    disagreement: jax.Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -107,23 +91,24 @@ def create_gallery(
     """
     assert steps[0] == 0 and list(steps) == sorted(set(steps)), "they ascend from 0"
     wanted = np.asarray(indices)
-    moments: dict[int, Moment] = {}
+    moments: dict[int, Recording] = {}
     for start in sorted({int(index) for index in wanted // BATCH_SIZE * BATCH_SIZE}):
         batch = slice(start, start + BATCH_SIZE)
         moments[start] = ascend(
             student,
             teacher,
             preprocessing.normalize(jnp.asarray(examples.images[batch]), jnp.float32),
-            jnp.asarray(examples.labels[batch]),
             steps=steps,
             learning_rate=learning_rate,
-            augmentation=augmentation or DisagreementAugmentation(),
+            augmentation=augmentation,
         )
     of_each = [
         jax.tree.map(lambda leaf, place=place: leaf[:, place], moments[index - place])
         for index, place in zip(wanted, wanted % BATCH_SIZE, strict=True)
     ]
-    stacked: Moment = jax.tree.map(lambda *leaves: np.stack(leaves, axis=1), *of_each)
+    stacked: Recording = jax.tree.map(
+        lambda *leaves: np.stack(leaves, axis=1), *of_each
+    )
     return Gallery(
         indices=wanted,
         labels=np.asarray(examples.labels)[wanted],
@@ -137,80 +122,45 @@ def ascend(
     student: Pretrained,
     teacher: Pretrained,
     images: jax.Array,
-    labels: jax.Array,
     *,
     steps: Sequence[int],
-    learning_rate: jax.typing.ArrayLike,
-    augmentation: DisagreementAugmentation,
-) -> Moment:
+    learning_rate: float,
+    augmentation: DisagreementAugmentation | None,
+) -> Recording:
     """One batch after each of `steps`, with a leading axis of them; on the host.
 
     Arguments as of `create_gallery`; the images `[B, H, W, C]` are normalised.
     """
-    networks = student.network, teacher.network
-    variables = student.variables, teacher.variables
-    ascent = disagreement.start(images, {})
-    moments = []
-    for before, after in itertools.pairwise((0, *steps)):
-        ascent = _advance(
-            networks,
-            augmentation,
-            variables,
-            ascent,
-            labels,
-            learning_rate,
-            after - before,
-        )
-        moments.append(_look(networks, augmentation, variables, ascent.images))
-    stacked: Moment = jax.tree.map(lambda *leaves: np.stack(leaves), *moments)
-    return stacked
+    recording = _record(
+        (student.network, teacher.network),
+        augmentation,
+        steps[-1],
+        (student.variables, teacher.variables),
+        images,
+        learning_rate,
+    )
+    taken: Recording = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[list(steps)], recording
+    )
+    return taken
 
 
-Networks = tuple[nn.Module, nn.Module]
-"""The student's and the teacher's."""
-
-
-def _logits(network: nn.Module, variables: Variables, images: jax.Array) -> jax.Array:
-    outputs: Any = network.apply(variables, images, train=False)
-    return outputs[0]
-
-
-# The number of steps is an argument: one program, however far it is to the next look.
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _advance(
-    networks: Networks,
-    augmentation: DisagreementAugmentation,
-    variables: tuple[Variables, Variables],
-    ascent: Ascent,
-    labels: jax.Array,
-    learning_rate: jax.typing.ArrayLike,
-    num_steps: jax.typing.ArrayLike,
-) -> Ascent:
-    def body(_: jax.Array, ascent: Ascent) -> Ascent:
-        return disagreement.ascent_step(
-            augmentation,
-            ascent,
-            lambda images, stats: (_logits(networks[0], variables[0], images), stats),
-            lambda images: _logits(networks[1], variables[1], images),
-            labels,
-            learning_rate,
-        )
-
-    return jax.lax.fori_loop(0, num_steps, body, ascent)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _look(
-    networks: Networks,
-    augmentation: DisagreementAugmentation,
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _record(
+    networks: tuple[nn.Module, nn.Module],
+    augmentation: DisagreementAugmentation | None,
+    steps: int,
     variables: tuple[Variables, Variables],
     images: jax.Array,
-) -> Moment:
+    learning_rate: jax.typing.ArrayLike,
+) -> Recording:
     student, teacher = (
-        _logits(network, of_network, images)
+        lambda images, network=network, of_network=of_network: (
+            eval_mode(network, of_network, images).logits
+        )
         for network, of_network in zip(networks, variables, strict=True)
     )
-    return Moment(images, student, teacher, augmentation.distance(student, teacher))
+    return record_ascent(student, teacher, images, steps, learning_rate, augmentation)
 
 
 def choose_images(count: int, num_examples: int, seed: int) -> list[int]:

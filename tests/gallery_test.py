@@ -74,7 +74,6 @@ def test_the_ascent_is_the_original_s(x64):
         student,
         teacher,
         jnp.asarray(images),
-        jnp.zeros(4, jnp.int32),
         steps=steps,
         learning_rate=0.5,
         augmentation=DisagreementAugmentation(),
@@ -105,12 +104,13 @@ def test_wanted_images_move_with_their_batches():
         moved = np.concatenate(
             [
                 disagreement.augment(
-                    DisagreementAugmentation(steps=steps),
+                    DisagreementAugmentation(),
                     disagreement.start(preprocessing.normalize(batch, jnp.float32), {}),
                     lambda images, stats: (student(images)[0], stats),
                     lambda images: teacher(images)[0],
                     jnp.zeros(len(batch), jnp.int32),
                     RATE,
+                    steps=steps,
                 ).images
                 for batch in (images[:64], images[64:])
             ]

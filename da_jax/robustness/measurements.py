@@ -12,7 +12,7 @@ import numpy as np
 from da_jax.datasets import Examples
 from da_jax.preprocessing import Preprocessing
 from da_jax.pretrained import Pretrained
-from da_jax.robustness.ascent import record_ascent
+from da_jax.recording import record_ascent
 from da_jax.robustness.attacks import ATTACKS, Attack
 from da_jax.robustness.corruptions import CORRUPTIONS, Corruption
 from da_jax.robustness.settings import Settings
@@ -299,7 +299,7 @@ def _ascent_sums(
     learning_rate: jax.Array,
 ) -> dict[str, jax.Array]:
     """Of a batch, after 0 … E steps: how many are right, and the disagreement's sum."""
-    recording, _ = record_ascent(
+    recording = record_ascent(
         functools.partial(student.logits, student_variables),
         functools.partial(teacher.logits, teacher_variables),
         student.normalize(images),

@@ -21,11 +21,13 @@ class Recording(NamedTuple):
     """What the networks make of the images after 0 … E steps.
 
     Attributes:
+      images: `[E + 1, B, H, W, C]`, normalised, not clipped.
       student_logits: `[E + 1, B, K]`.
       teacher_logits: `[E + 1, B, K]`.
       disagreement: what the ascent raises, `[E + 1, B]`.
     """
 
+    images: jax.Array
     student_logits: jax.Array
     teacher_logits: jax.Array
     disagreement: jax.Array
@@ -37,7 +39,8 @@ def record_ascent(
     images: jax.Array,
     steps: int,
     learning_rate: jax.typing.ArrayLike,
-) -> tuple[Recording, jax.Array]:
+    augmentation: DisagreementAugmentation | None = None,
+) -> Recording:
     """Moves a batch as in training, but with both networks in eval mode.
 
     The batch is the algorithm's unit: Adam and the plateau see its mean.
@@ -48,19 +51,16 @@ def record_ascent(
       images: the batch, normalised, `[B, H, W, C]`.
       steps: E.
       learning_rate: α, in units of normalised pixels.
-
-    Returns:
-      What was recorded, and the images after the last step.
+      augmentation: what is ascended, the paper's by default.
     """
-    augmentation = DisagreementAugmentation()
+    augmentation = augmentation or DisagreementAugmentation()
     labels = jnp.zeros(len(images), jnp.int32)  # the disagreement needs none
 
     def unmoved(images: jax.Array, batch_stats: Any) -> tuple[jax.Array, Any]:
         return student(images), batch_stats
 
-    def record(student_logits: jax.Array, teacher_logits: jax.Array) -> Recording:
-        distance = augmentation.distance(student_logits, teacher_logits)
-        return Recording(student_logits, teacher_logits, distance)
+    def record(images: jax.Array, logits: tuple[jax.Array, jax.Array]) -> Recording:
+        return Recording(images, *logits, augmentation.distance(*logits))
 
     def body(
         ascent: disagreement.Ascent, _: None
@@ -68,12 +68,12 @@ def record_ascent(
         moved, logits = disagreement.observed_step(
             augmentation, ascent, unmoved, teacher, labels, learning_rate
         )
-        return moved, record(*logits)
+        return moved, record(ascent.images, logits)
 
     start = disagreement.start(images, {})
     end, recorded = jax.lax.scan(body, start, length=steps)
-    last = record(student(end.images), teacher(end.images))
-    whole = jax.tree.map(
+    last = record(end.images, (student(end.images), teacher(end.images)))
+    whole: Recording = jax.tree.map(
         lambda before, after: jnp.concatenate([before, after[None]]), recorded, last
     )
-    return whole, end.images
+    return whole
