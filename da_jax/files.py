@@ -10,7 +10,8 @@ from da_jax.errors import unreadable
 def write_text(path: Path, content: str) -> None:
     """Writes a file whole or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(content, encoding="utf-8")
+    # Names of files and JSON's strings may hold halves of characters.
+    temporary.write_text(content, encoding="utf-8", errors="replace")
     temporary.replace(path)
 
 

@@ -1,10 +1,10 @@
 """Training, from a config to a finished run folder.
 
 A run folder holds `config.json`, `metrics.jsonl` (a line an epoch), TensorBoard's
-files, `checkpoints/`, and at the end `results.json` and `best/`, the best student as a
-model folder (of several seeds, also `seed_K/`, the best of each). The same command
-again goes on from the newest checkpoint. Of several processes only the first writes
-and reads it.
+files, those of Weights & Biases if it is asked for (`wandb/`, `wandb.json`),
+`checkpoints/`, and at the end `results.json` and `best/`, the best student as a model
+folder (of several seeds, also `seed_K/`, the best of each). The same command again goes
+on from the newest checkpoint. Of several processes only the first writes and reads it.
 """
 
 import contextlib

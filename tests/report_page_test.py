@@ -13,6 +13,7 @@ from PIL import Image
 from configs import resnet8x4
 from da_jax.report.json_tables import settings_and_tables
 from da_jax.report.page import create_page
+from da_jax.report.pictures import exhibits
 from da_jax.report.runs import read_runs
 from da_jax.report.table import rows
 from tests.run_folders import make_run
@@ -126,6 +127,26 @@ def test_the_page_names_all_and_brings_all_along(everything):
     assert "per_class.png can&#39;t be read" in text and ">Two</figcaption>" in text
     assert sum(len(picture["src"]) for picture in pictures) < 2_000_000
     assert re.search(r"70\.25</td><td[^>]*>3\.50</td>", text)
+
+
+def test_no_picture_makes_the_report_fail(tmp_path):
+    folder = tmp_path / "visualize"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    file = folder / "tsne.png"
+    Image.fromarray(rng.integers(0, 255, (20, 30, 3), np.uint8)).save(file)
+    whole = file.read_bytes()
+    remarks = 0
+    for _ in range(300):
+        content = bytearray(whole[: rng.integers(1, len(whole) + 1)])
+        content[rng.integers(len(content))] ^= 1 << rng.integers(8)
+        file.write_bytes(content)
+        (exhibit,) = exhibits(tmp_path)
+        assert len(exhibit.pictures) + len(exhibit.remarks) == 1
+        remarks += len(exhibit.remarks)
+    assert remarks > 100
+    (folder / "visualize.json").write_text("[" * 10_000)
+    assert "visualize.json is damaged" in exhibits(tmp_path)[0].remarks[0]
 
 
 def test_the_page_tells_what_an_augmentation_brings(tmp_path):

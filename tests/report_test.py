@@ -7,8 +7,10 @@ import shutil
 import subprocess
 import sys
 
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from configs import ShuffleV2, resnet8x4, teacher
 from da_jax.report.page import create_page
@@ -99,6 +101,51 @@ def test_whatever_is_in_a_folder_it_is_a_row_with_its_state(tmp_path, make):
     Page(page).check()
 
 
+FILES = ("config.json", "metrics.jsonl", "results.json")
+ODD = st.one_of(
+    *(st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5)),
+    st.sampled_from([10**400, -(10**17), 5e-324, 1e308, "\ud800", [], {}, [[]]]),
+)
+"""What a field may hold that isn't what a run writes."""
+
+
+def places(content):
+    """Every field and element of some JSON, with what holds it."""
+    items = content.items() if isinstance(content, dict) else enumerate(content)
+    for name, value in items:
+        yield content, name
+        if isinstance(value, dict | list):
+            yield from places(value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_file_makes_the_report_fail(tmp_path_factory, data):
+    """Any value replaced by an odd one, or any bytes by others."""
+    folder = tmp_path_factory.mktemp("odd") / "run"
+    finished, num_seeds = data.draw(st.booleans()), data.draw(st.sampled_from([1, 2]))
+    make_run(folder, resnet8x4.get_config(), finished=finished, num_seeds=num_seeds)
+    file = folder / data.draw(st.sampled_from(FILES[: 2 + finished]))
+    lines = file.read_text().splitlines()
+    number = data.draw(st.integers(0, len(lines) - 1))
+    if data.draw(st.booleans()):
+        content = json.loads(lines[number])
+        for _ in range(data.draw(st.integers(1, 3))):
+            held_by, name = data.draw(st.sampled_from(list(places(content))))
+            held_by[name] = data.draw(ODD)
+        lines[number] = json.dumps(content)
+        file.write_text("\n".join(lines))
+    else:
+        content = file.read_bytes()
+        start = data.draw(st.integers(0, len(content)))
+        end = start + data.draw(st.integers(0, 20))
+        file.write_bytes(content[:start] + data.draw(st.binary()) + content[end:])
+    runs = read_runs([folder])
+    table = rows(runs)
+    assert len(table) == 1 and table[0].state and markdown(table)
+    Page(create_page(runs, table)).check()
+
+
 def test_published_figures():
     """The original's are those of the README's table."""
     readme = (REPOSITORY / "README.md").read_text()
@@ -111,7 +158,9 @@ def test_published_figures():
         expected = {"KD": (kd, kd_std), "KD + DA": (da, da_std)}
         assert ORIGINAL[teacher_name, student] == expected
     told = {
-        variant: [str(one) for one in published(ShuffleV2.get_config(variant))]
+        variant: [
+            str(one) for one in published(ShuffleV2.get_config(variant).to_dict())
+        ]
         for variant in ("kd", "kd,lr0.01", "lr0.01", "DKD,none")
     }
     assert told == {
@@ -120,9 +169,9 @@ def test_published_figures():
         "lr0.01": [],
         "DKD,none": [],  # at 0.05, where mdistiller's is at 0.01
     }
-    assert [str(one) for one in published(teacher.get_config("resnet56"))] == [
-        "72.34 (mdistiller)"
-    ]
+    assert [
+        str(one) for one in published(teacher.get_config("resnet56").to_dict())
+    ] == ["72.34 (mdistiller)"]
 
 
 def test_the_command_without_jax(tmp_path, short_runs):

@@ -17,6 +17,9 @@ COLORS = 6
 TICKS = 6
 """About how many an axis has at most."""
 
+SMALLEST = 1e-100
+"""Below it a number is as good as 0."""
+
 Item = TypeVar("Item")
 
 
@@ -87,7 +90,7 @@ class Chart:
     def is_logarithmic(self) -> bool:
         """Whether the values are positive and spread over more than a decade."""
         low, high = self._extent
-        return low > 0 and high / low > 20
+        return low > SMALLEST and high / low > 20
 
     @property
     def drawn(self) -> list[Line]:
@@ -118,7 +121,7 @@ class Chart:
         low, high = self._extent
         if self.is_logarithmic:
             return low / 1.1, high * 1.1
-        margin = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+        margin = max(0.05 * (high - low), 1e-6 * abs(high)) or 1.0
         return low - margin, high + margin
 
     def _y(self, value: float) -> float:
@@ -132,7 +135,7 @@ class Chart:
     def _exponent(self) -> int:
         """The power of ten that values are written in units of, if they're tiny."""
         largest = max(map(abs, self._extent))
-        if self.is_logarithmic or not 0 < largest < 1e-2:
+        if self.is_logarithmic or not SMALLEST < largest < 1e-2:
             return 0
         return math.floor(math.log10(largest))
 
@@ -246,7 +249,7 @@ def linear_ticks(
     low: float, high: float, *, whole: bool = False
 ) -> list[tuple[float, str]]:
     """Round numbers from `low` to `high`, at most about `TICKS`, and as text."""
-    if low == high:
+    if high - low < SMALLEST:
         return [(low, f"{low:g}")]
     rough = (high - low) / TICKS
     unit = 10.0 ** math.floor(math.log10(rough))
@@ -265,6 +268,7 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
     """Powers of ten from `low` to `high`; of few decades, 2 and 5 times them too."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if len(exponents) <= 4 else (1,)
+    exponents = exponents[:: math.ceil(len(exponents) / (2 * TICKS))]
     plain = exponents[0] >= -3 and exponents[-1] <= 3
     return [
         (value, f"{value:g}" if plain else power_of_ten(exponent, factor))

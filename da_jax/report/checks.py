@@ -1,9 +1,7 @@
 """What a run's files must be for a report to read them."""
 
-import math
 from typing import Any, TypeGuard
 
-from da_jax.fields import flatten
 from da_jax.metrics import by_seed
 
 CONFIG = {
@@ -13,7 +11,7 @@ CONFIG = {
     "batch_size": int,
     "dataset": str,
     "student": str,
-    "teacher.model": str,
+    "teacher": dict,
     "method": str,
     "augmentation": str,
 }
@@ -21,6 +19,9 @@ CONFIG = {
 
 RECORD = {"epoch": int, "step": int, "seconds": float}
 """Fields of an epoch's record."""
+
+LARGEST = 1e15
+"""Of any number: nothing that a run writes is larger."""
 
 
 class DamagedError(ValueError):
@@ -33,15 +34,16 @@ def check_config(content: Any) -> None:
     Raises:
       DamagedError: says why, as of the others here.
     """
-    fields = dict(flatten(content)) if isinstance(content, dict) else content
     for name, kind in CONFIG.items():
-        _field(fields, name, kind)
+        _field(content, name, kind)
+    _field(content["teacher"], "model", str)
 
 
 def check_record(content: Any, num_seeds: int) -> None:
     """Refuses what isn't an epoch's record of so many seeds."""
     for name, kind in RECORD.items():
-        _field(content, name, kind)
+        if _field(content, name, kind) <= 0:
+            raise DamagedError(f"its {name} is {content[name]!r:.40}")
     if "diverged" in content:
         _field(content, "diverged", dict)
     students = by_seed(content)
@@ -75,15 +77,16 @@ def _check_figures(figures: Any) -> None:
 
 
 def _field(content: Any, name: str, kind: type) -> Any:
-    """`content[name]`, if there is one of its kind; `float` is any finite number."""
+    """`content[name]`, if there is one of its kind; `float` is any number."""
     if not isinstance(content, dict) or name not in content:
         raise DamagedError(f"it has no {name}")
     value = content[name]
-    if not (is_number(value) if kind is float else type(value) is kind):
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits or (kind in (int, float) and not is_number(value)):
         raise DamagedError(f"its {name} is {value!r:.40}")
     return value
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a finite number."""
-    return type(value) in (int, float) and math.isfinite(value)
+    """Whether `value` is a number, neither infinite nor beyond all reason."""
+    return type(value) in (int, float) and abs(value) <= LARGEST

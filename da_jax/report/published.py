@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from da_jax.fields import flatten
 from da_jax.results import method_name
 
 SOURCES = {
@@ -96,7 +97,7 @@ def published(config: Mapping[str, Any]) -> list[Published]:
     if not teacher:
         alone = ALONE.get(student) if method_name(config) == "vanilla" else None
         return [Published(alone, None, "mdistiller")] if alone else []
-    rate = config.get("optimizer", {}).get("learning_rate")
+    rate = dict(flatten(config)).get("optimizer.learning_rate")
     method = method_name(config)
     figures = []
     original = ORIGINAL.get((teacher, student), {}).get(method)
