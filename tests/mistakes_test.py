@@ -3,12 +3,17 @@
 import pickle
 import shutil
 
+import jax
 import numpy as np
 import pytest
 
+from da_jax import checkpointing
+from da_jax.checkpointing import Model
+from da_jax.models import create_model
 from tests.commands import run_all
 from tests.datasets_test import binary_folder, packed, python_folder
 
+TEACHER = "checkpoints/digits_resnet20"
 DIGITS = "--config=configs/digits.py"
 NO_DOWNLOAD = "--config.dataset=digits"
 
@@ -70,6 +75,11 @@ FIELDS = [
 ]
 """Overrides of configs/digits.py, and what the line says of them."""
 
+ROBUSTNESS = (
+    *("da_jax.robustness", "--dataset=digits", f"--student=other={TEACHER}"),
+    f"--teacher={TEACHER}",
+)
+
 PREPARE = ("da_jax.prepare", "--dataset", "cifar100", "--archive")
 
 COMMANDS = [
@@ -90,6 +100,27 @@ COMMANDS = [
         ("da_jax.evaluate", "--config=no.py", "--model=resnet8", "--checkpoint=x"),
         "no.py is not a file",
     ),
+    (("da_jax.robustness", "--teacher=x"), "--student"),
+    (("da_jax.robustness", "--teacher=x", "--student=no"), "--student no is no folder"),
+    ((*ROBUSTNESS, "--teacher=nowhere"), "--teacher nowhere is no folder"),
+    ((*ROBUSTNESS, "--teacher=configs"), "configs is neither a converted model nor"),
+    ((*ROBUSTNESS, f"--student={TEACHER}"), "both called 'digits_resnet20'"),
+    ((*ROBUSTNESS, "--student=more={files}/eleven"), "resnet8 of 11 classes, but"),
+    ((*ROBUSTNESS, "--only=attacks,defences"), "unknown part 'defences'; known: dis"),
+    ((*ROBUSTNESS, "--steps=-1"), "'-1' is not a whole number from 0 on"),
+    ((*ROBUSTNESS, "--steps=2.5"), "--steps: '2.5' is not a whole number"),
+    ((*ROBUSTNESS, "--learning_rate=-0.1"), "'-0.1' is not a number from 0 on"),
+    ((*ROBUSTNESS, "--learning_rate=nan"), "'nan' is not a number from 0 on"),
+    ((*ROBUSTNESS, "--batch_size=0"), "--batch_size: '0' is not a whole number from 1"),
+    ((*ROBUSTNESS, "--budgets=1,x"), "--budgets: 'x' is not a number from 0 to 255"),
+    ((*ROBUSTNESS, "--budgets=-1"), "--budgets: '-1' is not a number from 0 to 255"),
+    ((*ROBUSTNESS, "--iterations=0"), "'0' is not a whole number from 1 on"),
+    ((*ROBUSTNESS, "--seed=4294967296"), "from 0 to 4294967295"),
+    ((*ROBUSTNESS, "--num_images=361"), "digits has only 360 test images"),
+    ((*ROBUSTNESS, "--dataset=cifar10"), "unknown dataset 'cifar10'"),
+    ((*ROBUSTNESS, "--dataset=cifar100", "--data_dir=no"), "CIFAR-100 is not in no"),
+    ((*ROBUSTNESS, "--config=no.py"), "no.py is not a file"),
+    ((*ROBUSTNESS, "--output=README.md"), "README.md is a file"),
     (("da_jax.prepare", "--dataset", "cifar100"), "--archive"),
     (("da_jax.prepare", "--dataset", "cifar10", "--archive", "x"), "cifar100"),
     ((*PREPARE, "nowhere"), "nowhere"),
@@ -119,7 +150,10 @@ COMMANDS = [
 
 
 def write_files(folder):
-    """Archives that something is wrong with, as the commands above name them."""
+    """Archives and models that something is wrong with, as the commands name them."""
+    other = create_model("resnet8", 11)
+    variables = other.init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
+    checkpointing.save_model(folder / "eleven", Model("resnet8", 11, variables), {})
     python = python_folder(folder)
     shutil.copytree(python, folder / "few")
     rows = {"fine_labels": [1] * 30, "coarse_labels": [1] * 30}

@@ -6,7 +6,9 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+import torch
 
+from benchmarks import eager_torch
 from convert import convert_state_dict, rules
 from tests import golden
 from tests.golden import weights
@@ -30,3 +32,17 @@ def relative_error(found: Any, expected: np.ndarray) -> float:
     """max|a − b| / max|b|."""
     difference = np.abs(np.asarray(found, np.float64) - expected)
     return float(np.max(difference) / np.max(np.abs(expected)))
+
+
+def torch_resnet(name: str, state_dict: dict[str, Any]) -> torch.nn.Module:
+    """The benchmarks' PyTorch network with mdistiller's weights, in eval mode.
+
+    Its layers are called otherwise, but come in the same order.
+    """
+    model = eager_torch.resnet(name, len(state_dict["fc.bias"]))
+    arrays = {key: np.array(array) for key, array in state_dict.items()}
+    dtype = arrays["fc.bias"].dtype
+    named = zip(model.state_dict(), arrays.values(), strict=True)
+    model.to(torch.from_numpy(np.zeros((), dtype)).dtype)
+    model.load_state_dict({key: torch.from_numpy(array) for key, array in named})
+    return model.eval().requires_grad_(False)
