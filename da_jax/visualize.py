@@ -14,6 +14,8 @@ who can't see them.
 
 import argparse
 import math
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,11 +24,11 @@ from da_jax.command_line import Parser, add_to_tables, run
 from da_jax.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
-    from da_jax.datasets import Dataset
-    from da_jax.pictures.study import Options, Study
+    from da_jax.pictures.study import Study
 
 PARTS = ("gallery", "tsne", "correlation", "per_class")
 NUMBERS = "visualize.json"
+NUM_CLASSES = 10
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -109,9 +111,8 @@ def _add_tsne(group: Any) -> None:
     classes.add_argument(
         "--num_classes",
         type=int,
-        default=10,
-        help="or how many by chance, at most; more than 20 are hard to tell apart"
-        " (default: 10)",
+        help="or how many by chance; more than 20 are hard to tell apart"
+        f" (default: {NUM_CLASSES}, or all if there are fewer)",
     )
     group.add_argument(
         "--images_per_class", type=int, default=100, help="at most (default: 100)"
@@ -151,7 +152,8 @@ def check_arguments(arguments: argparse.Namespace) -> None:
         "--learning_rate must be at least 0": 0 <= rate < math.inf,
         "--images names no image": arguments.images != [],
         "--num_images must be at least 1": arguments.num_images >= 1,
-        "--num_classes must be at least 2": arguments.num_classes >= 2,
+        "--num_classes must be at least 2": arguments.num_classes is None
+        or arguments.num_classes >= 2,
         "--classes must be at least 2": arguments.classes is None
         or len(set(arguments.classes)) >= 2,
         "--images_per_class must be at least 2": arguments.images_per_class >= 2,
@@ -174,49 +176,50 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise UserError(missing)
 
 
-def create_options(arguments: argparse.Namespace, dataset: "Dataset") -> "Options":
-    """The arguments, with what is drawn by chance.
+def choose_images(arguments: argparse.Namespace, num_examples: int) -> list[int]:
+    """Where the gallery's images are, as named or by chance.
 
     Raises:
-      UserError: there is no such image or class, or not so many.
+      UserError: there is no such image, or there are not so many.
     """
-    import numpy as np
+    from da_jax import gallery
 
-    from da_jax.gallery import choose_images
-    from da_jax.pictures.study import Options
-
-    num_examples, names = len(dataset.test.labels), dataset.class_names
-    images = arguments.images
-    if images is None:
+    if arguments.images is None:
         if arguments.num_images > num_examples:
             raise UserError(
                 f"--num_images is {arguments.num_images}, but {arguments.dataset} has"
                 f" {num_examples} test images"
             )
-        images = choose_images(arguments.num_images, num_examples, arguments.seed)
-    for index in images:
+        return gallery.choose_images(arguments.num_images, num_examples, arguments.seed)
+    for index in arguments.images:
         if not 0 <= index < num_examples:
             raise UserError(
                 f"--images has {index}, but the test images of {arguments.dataset} are"
                 f" 0 to {num_examples - 1}"
             )
-    if arguments.classes is None:
-        rng = np.random.default_rng(arguments.seed)
-        count = min(arguments.num_classes, len(names))
-        classes = np.sort(rng.choice(len(names), count, replace=False)).tolist()
-    else:
+    return arguments.images
+
+
+def choose_classes(arguments: argparse.Namespace, names: Sequence[str]) -> list[int]:
+    """The t-SNE's classes, as named or by chance, in the order of the labels.
+
+    Raises:
+      UserError: there is no such class, or there are not so many.
+    """
+    if arguments.classes is not None:
         for name in arguments.classes:
             if name not in names:
                 raise unknown_name(f"class of {arguments.dataset}", name, names)
-        classes = sorted({names.index(name) for name in arguments.classes})
-    return Options(
-        images=images,
-        steps=arguments.steps,
-        learning_rate=arguments.learning_rate,
-        classes=classes,
-        images_per_class=arguments.images_per_class,
-        seed=arguments.seed,
-    )
+        return sorted({names.index(name) for name in arguments.classes})
+    count = arguments.num_classes
+    if count is None:
+        count = min(NUM_CLASSES, len(names))
+    if count > len(names):
+        raise UserError(
+            f"--num_classes is {count}, but {arguments.dataset} has"
+            f" {len(names)} classes"
+        )
+    return sorted(random.Random(arguments.seed).sample(range(len(names)), count))
 
 
 def create_study(arguments: argparse.Namespace) -> "Study":
@@ -226,12 +229,19 @@ def create_study(arguments: argparse.Namespace) -> "Study":
       UserError: one of them is missing or damaged, or they don't fit each other.
     """
     from da_jax.datasets import load_dataset
-    from da_jax.pictures.study import Study
+    from da_jax.pictures.study import Options, Study
     from da_jax.pretrained import load_pretrained
 
     data_dir = locations.data_dir(arguments.data_dir)
     dataset = load_dataset(arguments.dataset, data_dir)
-    options = create_options(arguments, dataset)
+    options = Options(
+        images=choose_images(arguments, len(dataset.test.labels)),
+        steps=arguments.steps,
+        learning_rate=arguments.learning_rate,
+        classes=choose_classes(arguments, dataset.class_names),
+        images_per_class=arguments.images_per_class,
+        seed=arguments.seed,
+    )
     folders = (arguments.teacher, *arguments.student)
     networks = [load_pretrained(folder, last=arguments.last) for folder in folders]
     for network in networks:

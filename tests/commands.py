@@ -64,6 +64,9 @@ class Child:
 
 
 def main() -> None:
+    import sklearn.datasets
+    import sklearn.model_selection  # noqa: F401
+
     import convert.state_dict  # noqa: F401
     import da_jax.train  # noqa: F401
 

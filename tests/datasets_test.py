@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from da_jax import locations
-from da_jax.datasets import cifar100, cifar_archive, digits, hold_out
+from da_jax.datasets import (
+    DATASETS,
+    cifar100,
+    cifar_archive,
+    digits,
+    hold_out,
+    load_dataset,
+)
 from da_jax.datasets.cifar_archive import read_archive
 from da_jax.errors import UserError
 
@@ -157,6 +164,17 @@ def test_what_is_held_out_is_of_all_classes_and_isn_t_trained_on():
     for size in (9, 1430):
         with pytest.raises(UserError, match="validation_size"):
             hold_out(dataset, size, seed=0)
+
+
+def test_classes_have_as_many_names_as_there_are(monkeypatch):
+    full = digits.load()
+    assert full.class_names[7] == "7"
+    unnamed = dataclasses.replace(full, class_names=())
+    assert unnamed.class_names == full.class_names  # their numbers
+    few = dataclasses.replace(full, class_names=("zero", "one"))
+    monkeypatch.setitem(DATASETS, "few", lambda data_dir: few)
+    with pytest.raises(UserError, match="few has 10 classes, but names for 2"):
+        load_dataset("few", None)
 
 
 def test_digits_are_split_evenly_and_never_flipped():

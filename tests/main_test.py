@@ -1,5 +1,6 @@
 """The main command as its users run it: a short run, resumed, and mistakes."""
 
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.util import tensor_util
 
 from da_jax.epoch import FIRST_STEP
 
@@ -47,6 +52,42 @@ def records(workdir):
     return [json.loads(line) for line in (workdir / "metrics.jsonl").open()]
 
 
+def shown_in_tensorboard(workdir):
+    """What TensorBoard itself reads of the gallery: by name, an array for each step."""
+    accumulator = EventAccumulator(str(workdir), size_guidance={"tensors": 0})
+    accumulator.Reload()
+    return {
+        name: {
+            event.step: tensor_util.make_ndarray(event.tensor_proto)
+            for event in accumulator.Tensors(name)
+        }
+        for name in accumulator.Tags()["tensors"]
+        if name.startswith("gallery")
+    }
+
+
+def assert_gallery(workdir, steps):
+    """Its pictures, how far pixels have moved, and the disagreement, at `steps`."""
+    shown = shown_in_tensorboard(workdir)
+    assert all(list(by_step) == steps for by_step in shown.values())
+    for by_step in shown["gallery"].values():
+        width, height, *pages = by_step.tolist()
+        (page,) = [np.asarray(Image.open(io.BytesIO(page))) for page in pages]
+        assert page.shape == (int(height), int(width), 3)
+        assert page.std() > 10  # not an empty one
+    for step in steps:
+        disagreement = [
+            float(shown[f"gallery/disagreement_after_{taken}_steps"][step])
+            for taken in (0, 1, 5, 10)
+        ]
+        assert disagreement == sorted(disagreement) and disagreement[0] > 0
+        for taken in (1, 5, 10):
+            buckets = shown[f"gallery/distance_after_{taken}_steps"][step]
+            assert buckets[:, 2].sum() == 4 * 32 * 32 * 3
+            # Adam's steps are about α, and the first is no longer.
+            assert 0.2 < buckets[-1, 1] / (taken * 0.01778) < 1.5
+
+
 def assert_same_records(found, expected):
     names = ("train_loss", "test_loss", "train_disagreement_before")
     for one, two in zip(found, expected, strict=True):
@@ -82,10 +123,16 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
         "Programs.runs_ahead = property(lambda self: True, lambda self, value: None);"
         "tqdm.tqdm.write = lambda line: print(line, 'tensorflow' in sys.modules)",
         *("--config=configs/digits.py", f"--workdir={tmp_path / 'ahead'}", *SHORT),
-        "--config.num_epochs=2",
+        *("--config.num_epochs=2", "--config.gallery_every=2"),
     )
     assert done.returncode == 0, done.stderr
     assert_same_records(first, records(tmp_path / "ahead"))
+    assert not shown_in_tensorboard(workdir)
+    assert_gallery(tmp_path / "ahead", [6])
+    digests = [
+        folder / "best" / "sha256.json" for folder in (workdir, tmp_path / "ahead")
+    ]
+    assert digests[0].read_text() == digests[1].read_text()  # the gallery only looks
     assert f"{FIRST_STEP} False" in done.stdout.splitlines()
 
     figures = tmp_path / "figures.json"
@@ -122,8 +169,12 @@ def test_compiled_programs_are_kept(tmp_path, monkeypatch):
 
 def test_several_seeds(tmp_path):
     command = ("--config=configs/digits.py", f"--workdir={tmp_path}", *SHORT)
-    done = main(*command, "--config.num_epochs=1", "--config.num_seeds=2")
+    done = main(
+        *(*command, "--config.num_epochs=1", "--config.num_seeds=2"),
+        "--config.gallery_every=5",
+    )
     assert done.returncode == 0, done.stderr
+    assert_gallery(tmp_path, [3])  # after the last epoch at least
     results = json.loads((tmp_path / "results.json").read_text())
     top1 = [seed["last"]["test_top1"] for seed in results["seeds"]]
     assert [seed["seed"] for seed in results["seeds"]] == [0, 1]
@@ -227,7 +278,7 @@ def test_without_tensorflow_a_run_does_without_tensorboard(tmp_path):
         *("--config=configs/digits.py", f"--workdir={tmp_path}"),
         *(SHORT[1], SHORT[2], "--config.num_epochs=1", "--config.batch_size=400"),
         *("--config.drop_remainder=False", "--config.use_labels=False"),
-        "--config.disagreement.random_init=True",
+        *("--config.disagreement.random_init=True", "--config.gallery_every=1"),
     )
     assert done.returncode == 0, done.stderr
     assert "no TensorBoard summaries: tensorflow isn't installed" in done.stdout

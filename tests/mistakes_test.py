@@ -31,6 +31,7 @@ FIELDS = [
     ("checkpoint_every=0", "at least 1"),
     ("steps_per_call=-1", "at least 0"),
     ("profile_steps=-1", "at least 0"),
+    ("gallery_every=-1", "at least 0"),
     ("precision=float16", "known: float32, tensorfloat32, bfloat16"),
     ("parallel=both", "known: batch, seeds"),
     ("student=resnet9", "resnet8x4"),
@@ -80,6 +81,8 @@ ROBUSTNESS = (
     f"--teacher={TEACHER}",
 )
 
+PICTURES = ("da_jax.visualize", "--dataset=digits", f"--teacher={TEACHER}")
+VISUALIZE = (*PICTURES, f"--student={TEACHER}")
 PREPARE = ("da_jax.prepare", "--dataset", "cifar100", "--archive")
 
 COMMANDS = [
@@ -121,6 +124,46 @@ COMMANDS = [
     ((*ROBUSTNESS, "--dataset=cifar100", "--data_dir=no"), "CIFAR-100 is not in no"),
     ((*ROBUSTNESS, "--config=no.py"), "no.py is not a file"),
     ((*ROBUSTNESS, "--output=README.md"), "README.md is a file"),
+    (
+        (
+            "da_jax.main",
+            "--config=configs/digits_teacher.py",
+            "--config.gallery_every=1",
+        ),
+        "config.gallery_every shows where student and teacher disagree",
+    ),
+    (PICTURES, "--student"),
+    ((*PICTURES, "--student=nowhere"), "nowhere is neither a converted model"),
+    ((*PICTURES, "--student=configs"), "configs is neither a converted model"),
+    ((*VISUALIZE, f"--student={TEACHER}"), "is given twice"),
+    ((*VISUALIZE, "--student=x", "--student=y"), "--student is given more than twice"),
+    (
+        (*VISUALIZE, "--only=gallery,umap"),
+        "known: gallery, tsne, correlation, per_class",
+    ),
+    ((*VISUALIZE, "--only="), "--only names no part"),
+    ((*VISUALIZE, "--images=0,360"), "test images of digits are 0 to 359"),
+    ((*VISUALIZE, "--images=few"), "no list of whole numbers such as 0,1,5"),
+    ((*VISUALIZE, "--images="), "--images names no image"),
+    ((*VISUALIZE, "--images=1", "--num_images=1"), "not allowed with"),
+    ((*VISUALIZE, "--num_images=361"), "digits has 360 test images"),
+    ((*VISUALIZE, "--num_images=0"), "at least 1"),
+    ((*VISUALIZE, "--steps=1,5"), "--steps must ascend from 0"),
+    ((*VISUALIZE, "--steps=0,5,1"), "--steps must ascend from 0"),
+    ((*VISUALIZE, "--learning_rate=-1"), "at least 0"),
+    ((*VISUALIZE, "--learning_rate=nan"), "at least 0"),
+    ((*VISUALIZE, "--classes=1,ten"), "known: 0, 1, 2"),
+    ((*VISUALIZE, "--classes=1"), "at least 2"),
+    ((*VISUALIZE, "--num_classes=1"), "at least 2"),
+    ((*VISUALIZE, "--num_classes=11"), "digits has 10 classes"),
+    ((*VISUALIZE, "--images_per_class=1"), "at least 2"),
+    ((*VISUALIZE, "--dpi=0"), "from 30 to 600"),
+    ((*VISUALIZE, "--dataset=digit"), "known: cifar100, digits"),
+    (
+        (*VISUALIZE, "--dataset=cifar100", "--data_dir={files}"),
+        "python -m da_jax.prepare",
+    ),
+    ((*VISUALIZE, "--output=README.md"), "--output README.md is a file"),
     (("da_jax.prepare", "--dataset", "cifar100"), "--archive"),
     (("da_jax.prepare", "--dataset", "cifar10", "--archive", "x"), "cifar100"),
     ((*PREPARE, "nowhere"), "nowhere"),
@@ -182,6 +225,8 @@ def cases(folder):
         own = (workdir,) if module == "da_jax.main" else ()
         if module == "da_jax.prepare":
             own = (f"--data_dir={folder / 'data'}",)
+        if module == "da_jax.visualize":
+            own = (f"--output={folder / 'pictures'}",)
         words = [word.format(files=folder / "files") for word in arguments]
         yield (module, *own, *words), message
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from da_jax.datasets import cifar100
+
 DATA = Path(os.environ.get("DA_JAX_TEST_DATA", "missing"))
 
 pytestmark = [
@@ -34,6 +36,11 @@ def data_dir(tmp_path_factory):
     archive = ("--archive", DATA / "cifar-100-binary", "--data_dir", folder)
     run("da_jax.prepare", "--dataset", "cifar100", *archive)
     return folder
+
+
+def test_the_classes_have_their_official_names():
+    names = (DATA / "cifar-100-binary" / "fine_label_names.txt").read_text().split()
+    assert list(cifar100.CLASS_NAMES) == names
 
 
 @pytest.mark.parametrize(

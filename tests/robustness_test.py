@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from da_jax.robustness.ascent import record_ascent
 from torch.nn import functional
 
 from da_jax import checkpointing, datasets, methods, models
@@ -20,7 +21,6 @@ from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.models import create_model
 from da_jax.pretrained import Pretrained
 from da_jax.robustness import figure, measurements
-from da_jax.robustness.ascent import record_ascent
 from da_jax.robustness.measurements import Comparison, Subject
 from da_jax.robustness.settings import Settings
 from tests import golden, parity
