@@ -187,7 +187,7 @@ def test_the_command_without_jax(tmp_path, short_runs):
     )
     assert done.returncode == 0, done.stderr
     assert done.stderr == "warning: nowhere: no run here: no such folder\n"
-    assert "2 runs in 2 rows" in done.stdout
+    assert "runs 2, rows 2" in done.stdout
     assert {file.name for file in output.iterdir()} == {"report.html", "report.md"}
     table = markdown(table_of(short_runs / "one"))
     assert table.splitlines()[2] in (output / "report.md").read_text()

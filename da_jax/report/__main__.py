@@ -45,7 +45,7 @@ def main() -> None:
     for reported in runs:
         if reported.state != "finished":
             warn(f"{reported.folder}: {reported.state}")
-    print(f"{len(runs)} runs in {len(table)} rows: {output / 'report.html'}, report.md")
+    print(f"{output / 'report.html'}, report.md: runs {len(runs)}, rows {len(table)}")
 
 
 @contextlib.contextmanager
