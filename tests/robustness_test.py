@@ -170,7 +170,7 @@ def test_the_bar_knows_the_ascent_s_length():
 def networks(tmp_path_factory):
     """The example's ConvNet three times: random features, a fitted classifier.
 
-    The folder they are in, and their accuracies on the first 150 test images.
+    The folder they are in, and their accuracies on the first 128 test images.
     """
     folder = tmp_path_factory.mktemp("networks")
     data = load_dataset("digits", Path("unused"))
@@ -186,7 +186,7 @@ def networks(tmp_path_factory):
     apply = jax.jit(network.apply)
     inputs, tested = (
         data.preprocessing.normalize(images, jnp.float32)
-        for images in (data.train.images[:500], data.test.images[:150])
+        for images in (data.train.images[:500], data.test.images[:128])
     )
     accuracies = {}
     for seed, name in enumerate(NETWORKS):
@@ -200,14 +200,14 @@ def networks(tmp_path_factory):
         checkpointing.save_model(folder / name, Model("ConvNet", 10, variables), {})
         logits, _ = apply(variables, tested)
         accuracies[name] = 100 * float(
-            np.mean(logits.argmax(1) == data.test.labels[:150])
+            np.mean(logits.argmax(1) == data.test.labels[:128])
         )
     return folder, accuracies
 
 
 def test_the_command_measures_what_it_is_asked(networks):
     folder, accuracies = networks
-    sizes = ("--num_images=150", "--steps=2", "--iterations=3", "--budgets=0.25,0.75")
+    sizes = ("--num_images=128", "--steps=2", "--iterations=3", "--budgets=0.25,0.75")
     named = (f"--student={folder / 'kd'}", f"--student=other={folder / 'da'}")
     done = robustness(*named, f"--teacher={folder / 'teacher'}", *sizes)
     assert done.returncode == 0, done.stderr
@@ -216,7 +216,7 @@ def test_the_command_measures_what_it_is_asked(networks):
     names = ["kd", "other", "teacher"]
     assert [of["name"] for of in results["students"]] == names[:2]
     assert results["teacher"]["folder"] == str(folder / "teacher")
-    assert results["num_images"] == 150
+    assert results["num_images"] == 128
     expected = {"steps": 2, "learning_rate": 0.01778, "batch_size": 64, "seed": 0}
     assert expected.items() <= results["settings"].items()
     assert results["versions"]["jax"] == jax.__version__

@@ -133,11 +133,10 @@ def measure_disagreement(comparison: Comparison) -> dict[str, Curves]:
             for name, values in of_batch.items():
                 sums[name] = sums.get(name, 0) + np.asarray(values, np.float64)
             comparison.advance(len(labels[batch]) * (settings.steps + 1))
-        means = {name: values / len(labels) for name, values in sums.items()}
         curves[student.name] = {
-            "student": (100 * means["student"]).tolist(),
-            "teacher": (100 * means["teacher"]).tolist(),
-            "disagreement": means["disagreement"].tolist(),
+            "student": (100 * sums["student"] / len(labels)).tolist(),
+            "teacher": (100 * sums["teacher"] / len(labels)).tolist(),
+            "disagreement": (sums["disagreement"] / len(labels)).tolist(),
         }
     return curves
 
