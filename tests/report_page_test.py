@@ -69,10 +69,10 @@ class Page(html.parser.HTMLParser):
 
 
 PICTURE_TEXTS = {
+    "figures": {"tsne.png": {"alt": "Clouds of <b>points</b>."}},
     "pictures": [
         {"part": "gallery", "file": "gallery_2.png", "title": "Two", "alt": "A cat."}
     ],
-    "figures": {"tsne.png": {"alt": "Clouds of <b>points</b>."}},
 }
 ROBUSTNESS = {
     "dataset": "cifar100",
@@ -120,9 +120,9 @@ def test_the_page_names_all_and_brings_all_along(everything):
     assert "Content-Security-Policy" in text and "default-src &#39;none&#39;" in text
     pictures = page.tags["img"]
     assert [(picture["alt"], picture["width"]) for picture in pictures] == [
+        ("Clouds of <b>points</b>.", "70"),
         ("A cat.", "60"),
         ("gallery 10", "1600"),  # shrunk
-        ("Clouds of <b>points</b>.", "70"),
     ]
     assert "per_class.png can&#39;t be read" in text and ">Two</figcaption>" in text
     assert sum(len(picture["src"]) for picture in pictures) < 2_000_000
@@ -175,7 +175,7 @@ def test_any_json_becomes_tables():
         "n, x": [["y", "1.00"]],
     }
     _, (table,) = settings_and_tables({"curves": {"one": [1, 2, 3], "two": [4, 5]}})
-    assert table.columns == ["", "1", "2", "3"]
+    assert table.columns == ["", "#1", "#2", "#3"]
     assert table.rows == [["one", "1", "2", "3"], ["two", "4", "5", ""]]
     endless = {}
     endless["more"] = {"x": 1, "nested": {"deeper": {}}}
@@ -245,7 +245,7 @@ def test_everything_is_drawn(visit):
     for width, height, *lengths in sizes:
         assert width > 300 and height > 150 and lengths and min(lengths) > 20
     pictures = "pictures => pictures.map(picture => picture.naturalWidth)"
-    assert page.eval_on_selector_all("img", pictures) == [60, 1600, 70]
+    assert page.eval_on_selector_all("img", pictures) == [70, 60, 1600]
     chart = page.locator("svg[role=img]").first
     assert "Test accuracy" in chart.aria_snapshot()
 

@@ -79,7 +79,7 @@ def _tables(title: str, content: Any, depth: int) -> Iterator[Table]:
 def _items(content: Any) -> list[tuple[str, Any]]:
     if isinstance(content, Mapping):
         return [(str(name), value) for name, value in content.items()]
-    return [(str(number), value) for number, value in enumerate(content, start=1)]
+    return [(f"#{number}", value) for number, value in enumerate(content, start=1)]
 
 
 def _table(title: str, items: list[tuple[str, Mapping[str, Any]]]) -> Table:

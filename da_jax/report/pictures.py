@@ -58,7 +58,7 @@ class Exhibit:
       folder: where it lies.
       settings: with which it was made.
       tables: its figures.
-      pictures: in the order of their names.
+      pictures: in the order in which they are described, then of their names.
       remarks: what couldn't be shown.
     """
 
@@ -100,7 +100,12 @@ def _pictures(
     folder: Path, texts: dict[str, dict[str, str]], remarks: list[str]
 ) -> Iterator[Picture]:
     size = 0
-    for number, file in enumerate(sorted(folder.glob("*.png"), key=_natural)):
+    places = {name: place for place, name in enumerate(texts)}
+    files = sorted(
+        folder.glob("*.png"),
+        key=lambda file: (places.get(file.name, len(places)), *_natural(file)),
+    )
+    for number, file in enumerate(files):
         if number >= MOST_PICTURES or size >= MOST_BYTES:
             remarks.append(f"{file.name} is left out: the page would be too large")
             continue
