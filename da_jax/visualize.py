@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from da_jax import locations
-from da_jax.command_line import Parser, add_to_tables, run
+from da_jax.command_line import Parser, add_data_options, add_to_tables, run
 from da_jax.errors import UserError, unknown_name
 
 if TYPE_CHECKING:
@@ -71,15 +71,7 @@ def _add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--last", action="store_true", help="of runs: the last student, not the best"
     )
-    parser.add_argument("--dataset", default="cifar100")
-    parser.add_argument(
-        "--data_dir",
-        default="",
-        help=f"prepared data sets (default: {locations.data_dir()})",
-    )
-    parser.add_argument(
-        "--config", type=Path, help="a config file that adds to MODELS or DATASETS"
-    )
+    add_data_options(parser)
 
 
 def _add_gallery(group: Any) -> None:

@@ -125,8 +125,8 @@ def main() -> None:
     data_dir = locations.data_dir(arguments.data_dir)
     if missing := locations.missing_dataset(arguments.dataset, data_dir):
         raise UserError(missing)
-    if not arguments.no_figure:
-        figure.check_matplotlib()
+    if not arguments.no_figure and (missing := locations.missing_matplotlib()):
+        raise UserError(f"{missing}, or do without the figure by --no_figure")
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.compilation import configure_compiler

@@ -4,7 +4,6 @@ import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from da_jax.errors import UserError
 from da_jax.robustness.report import Results
 
 if TYPE_CHECKING:
@@ -47,21 +46,6 @@ class Panel:
     unit: str
     strengths: list[float]
     lines: list[Line]
-
-
-def check_matplotlib() -> None:
-    """Looks whether figures can be drawn.
-
-    Raises:
-      UserError: matplotlib isn't installed.
-    """
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise UserError(
-            "matplotlib isn't installed: pip install -e '.[plots]', or do without the"
-            " figure with --no_figure"
-        ) from error
 
 
 def draw(results: Results) -> "Figure":
