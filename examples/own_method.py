@@ -1,7 +1,5 @@
 """A method, network and data set of your own: --config=examples/own_method.py."""
 
-from dataclasses import replace
-
 import flax.linen as nn
 
 from configs import default
@@ -10,21 +8,22 @@ from da_jax import datasets, methods, models
 
 class LogitMSE(methods.Method):  # Ba and Caruana, 2014
     def __call__(self, batch, weights):
-        squares = (batch.student.logits - batch.teacher.logits) ** 2
-        return {"loss_kd": squares.mean() * weights["kd_weight"]}
+        differences = batch.student.logits - batch.teacher.logits
+        return {"loss_kd": (differences**2).mean() * weights["kd_weight"]}
 
 
 class ConvNet(models.Network):  # a stem of 16 pixels, a stage of 8
     def stages(self, images, train):
         stem = nn.relu(self.norm("bn")(self.conv(32, 5, 2, name="conv")(images), train))
         preact = self.norm("bn1")(self.conv(128, 5, 2, name="conv1")(stem), train)
-        feat = nn.relu(preact)
-        return models.Stages([stem, feat], [stem, preact], feat.mean((1, 2)))
+        feats = [stem, nn.relu(preact)]
+        return models.Stages(feats, [stem, preact], feats[1].mean((1, 2)))
 
 
 def few_digits(data_dir):  # 500 of the digits' 1,437 training images
     full = datasets.digits.load(data_dir)
-    return replace(full, train=datasets.Examples(*(a[:500] for a in full.train)))
+    train = datasets.Examples(*(array[:500] for array in full.train))
+    return datasets.Dataset(train, full.read_test, full.num_classes, full.preprocessing)
 
 
 methods.METHODS["LogitMSE"] = LogitMSE

@@ -172,13 +172,10 @@ def test_devices_do_not_change_the_numbers_in_float64(x64, name, devices):
     assert_same((student, measured), alone(name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "devices"),
-    [
-        *(slow("cifar100", devices) for devices in (2, 4)),
-        ("cifar100", 8),
-        *(slow("digits", devices) for devices in (2, 4, 8)),
-    ],
+    [(name, devices) for name in ("cifar100", "digits") for devices in (2, 4, 8)],
 )
 def test_devices_hardly_change_the_numbers_in_float32(name, devices):
     """The ascent divides tiny gradients by an eps of their size: rounding grows."""

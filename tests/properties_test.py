@@ -133,10 +133,10 @@ def after_a_step(augmentation, probability, seed):
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
     state = create_train_state(tiny_problem(augmentation, jnp.float64), seed)
-    order = epoch_order(state, jnp.int32(0), len(arrays["labels"]))
+    order = epoch_order(state, 1, len(arrays["labels"]))
     (state,), _ = compiled_step(augmentation)(
         *((state,), networks()[1], examples, (order,), jnp.int32(0)),
-        *(numbers(PLAIN_KD, probability=probability), BATCH_SIZE),
+        *((numbers(PLAIN_KD, probability=probability),), BATCH_SIZE),
     )
     return state
 

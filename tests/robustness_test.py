@@ -11,7 +11,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
-from da_jax.robustness.ascent import record_ascent
 from torch.nn import functional
 
 from da_jax import checkpointing, datasets, methods, models
@@ -20,6 +19,7 @@ from da_jax.datasets import Examples, load_dataset
 from da_jax.datasets.cifar100 import PREPROCESSING
 from da_jax.models import create_model
 from da_jax.pretrained import Pretrained
+from da_jax.recording import record_ascent
 from da_jax.robustness import figure, measurements
 from da_jax.robustness.measurements import Comparison, Subject
 from da_jax.robustness.settings import Settings
@@ -81,14 +81,14 @@ def test_ascent_equals_pytorch_s_forward_eval(x64):
         (student_logits, teacher_logits, losses, moved), rate = torch_forward_eval(
             *theirs, start, learning_rate, steps
         )
-        recording, end = record(*ours, images, steps, learning_rate)
+        recording = record(*ours, images, steps, learning_rate)
         np.testing.assert_allclose(recording.student_logits, student_logits, atol=1e-8)
         np.testing.assert_allclose(recording.teacher_logits, teacher_logits, atol=1e-8)
         found = recording.disagreement.mean(axis=-1)
         np.testing.assert_allclose(found, -losses, rtol=1e-8)
         np.testing.assert_allclose(
-            (end - images) / learning_rate,
-            (moved[-1] - start.numpy()).transpose(0, 2, 3, 1) / learning_rate,
+            (recording.images - images) / learning_rate,
+            (moved - start.numpy()).transpose(0, 1, 3, 4, 2) / learning_rate,
             atol=1e-6,
         )
         assert rate == pytest.approx(last_rate)

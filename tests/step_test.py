@@ -158,7 +158,10 @@ def float32_share(kind):
     return float(np.mean(np.abs(moved - reference) < 1e-3))
 
 
-@pytest.mark.parametrize(("kind", "share"), [("da_1step", 1.0), ("da_3steps", 0.999)])
+@pytest.mark.parametrize(
+    ("kind", "share"),
+    [pytest.param("da_1step", 1.0, marks=pytest.mark.slow), ("da_3steps", 0.999)],
+)
 def test_float32_follows_the_original(kind, share):
     """In a process with one device: with eight, XLA's CPU convolutions round worse."""
     program = f"from tests.step_test import float32_share as f; print(f({kind!r}))"
