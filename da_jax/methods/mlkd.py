@@ -28,32 +28,12 @@ TEMPERATURES = (3.0, 5.0, 2.0, 6.0)
 """Beside the one that is configured."""
 
 
-def batch_correlation(
-    student_logits: jax.Array,
-    teacher_logits: jax.Array,
-    temperature: jax.typing.ArrayLike,
-) -> jax.Array:
-    """Σ (p(T)·p(T)ᵀ − p(S)·p(S)ᵀ)² / B, from `[B, K]` to a scalar."""
-    student = jax.nn.softmax(student_logits / temperature)
-    teacher = jax.nn.softmax(teacher_logits / temperature)
-    difference = _products(teacher) - _products(student)
-    return jnp.sum(jnp.square(difference)) / len(difference)
-
-
-def class_correlation(
-    student_logits: jax.Array,
-    teacher_logits: jax.Array,
-    temperature: jax.typing.ArrayLike,
-) -> jax.Array:
-    """Σ (p(T)ᵀ·p(T) − p(S)ᵀ·p(S))² / K, from `[B, K]` to a scalar."""
-    student = jax.nn.softmax(student_logits / temperature)
-    teacher = jax.nn.softmax(teacher_logits / temperature)
-    difference = _products(teacher.T) - _products(student.T)
-    return jnp.sum(jnp.square(difference)) / len(difference)
-
-
-def _products(rows: jax.Array) -> jax.Array:
-    return jnp.matmul(rows, rows.T, precision="highest")
+def correlation_distance(student: jax.Array, teacher: jax.Array) -> jax.Array:
+    """Σ (T·Tᵀ − S·Sᵀ)² / N of rows `[N, M]`, a scalar."""
+    of_student, of_teacher = (
+        jnp.matmul(rows, rows.T, precision="highest") for rows in (student, teacher)
+    )
+    return jnp.sum(jnp.square(of_teacher - of_student)) / len(student)
 
 
 def share_up_to_median(values: jax.Array) -> jax.Array:
@@ -80,11 +60,15 @@ class MLKD(LogitMethod):
         both = [self._divergence(strong, t) for t in temperatures[:3]] + weak[3:]
         student = self.global_batch(batch.student.logits)
         teacher = self.global_batch(taught(batch).logits)
+        probabilities = [
+            (jax.nn.softmax(student / t), jax.nn.softmax(teacher / t))
+            for t in temperatures
+        ]
         confidence = jax.nn.softmax(teacher)
         of_examples = share_up_to_median(jnp.max(confidence, axis=1))
         of_classes = share_up_to_median(jnp.sum(confidence, axis=0))
-        by_example = sum(batch_correlation(student, teacher, t) for t in temperatures)
-        by_class = sum(class_correlation(student, teacher, t) for t in temperatures)
+        by_example = sum(correlation_distance(*rows) for rows in probabilities)
+        by_class = sum(correlation_distance(s.T, t.T) for s, t in probabilities)
         kd_weight = weights["kd_weight"]
         return {
             "loss_ce": (cross_entropy(batch) + cross_entropy(strong))
