@@ -27,7 +27,7 @@ from tests.real_data_test import DATA, pytestmark
 __all__ = ["pytestmark"]
 
 NUM_IMAGES = 500
-BUDGETS = (0.5, 1, 2)
+BUDGETS = (1, 2)
 ITERATIONS = 20
 
 

@@ -71,7 +71,7 @@ def draw(results: Results) -> "Figure":
                 clip_on=False,
             )
         ax.set(title=panel.title, xlabel=panel.unit, ylim=(0, 100))
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         ax.grid(alpha=0.3)
         ax.spines[["top", "right"]].set_visible(False)
     for ax in axes.flat[len(panels) :]:
