@@ -13,6 +13,7 @@ from pathlib import Path
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from configs import digits as digits_config
 from da_jax.errors import UserError
@@ -47,6 +48,14 @@ def command(module, *arguments, preparation="pass"):
 def study(folder):
     storage = f"sqlite:///{folder / FILE}"
     return optuna.load_study(study_name=STUDY, storage=storage)
+
+
+def has_finished_a_trial(folder):
+    try:
+        trials = study(folder).trials
+    except (KeyError, SQLAlchemyError):  # the study is only being made
+        return False
+    return any(trial.state == TrialState.COMPLETE for trial in trials)
 
 
 def sweep(folder, *arguments, **options):
@@ -109,9 +118,7 @@ def test_a_killed_search_goes_on_and_two_processes_share_one(tmp_path):
     arguments = ("--trials=6", "--parallel_trials=2", "--pruner=none")
     processes = [subprocess.Popen(**sweep(tmp_path, *arguments)) for _ in range(2)]
     deadline = time.monotonic() + 300
-    while not (tmp_path / FILE).exists() or not any(
-        trial.state == TrialState.COMPLETE for trial in study(tmp_path).trials
-    ):
+    while not has_finished_a_trial(tmp_path):
         assert time.monotonic() < deadline
         time.sleep(1)
     processes[0].send_signal(signal.SIGKILL)
