@@ -194,6 +194,28 @@ def test_the_command_without_jax(tmp_path, short_runs):
     Page((output / "report.html").read_text()).check()
 
 
+def test_of_all_that_lies_beside_runs_pictures_are_shown_and_files_passed_over(
+    tmp_path,
+):
+    make_run(tmp_path / "kd")
+    figures = tmp_path / "two_networks" / "robustness"
+    figures.mkdir(parents=True)
+    (figures / "robustness.json").write_text('{"clean": {"resnet20": 68.83}}')
+    (tmp_path / "README.md").write_text("What these are.")
+    output = tmp_path / "report"
+    done = main(
+        *sorted(tmp_path.iterdir()), "--output", output, module="da_jax.report"
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == (
+        f"warning: {tmp_path / 'README.md'} is a file, not the folder of a run\n"
+    )
+    assert (output / "report.md").read_text() == markdown(table_of(tmp_path / "kd"))
+    page = (output / "report.html").read_text()
+    Page(page).check()
+    assert "Robustness: two_networks</h2>" in page and "68.83</td>" in page
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
     (tmp_path / "report.md").mkdir()
     done = main("nowhere", "--output", tmp_path, module="da_jax.report")

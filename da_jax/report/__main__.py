@@ -16,7 +16,12 @@ from da_jax.files import write_text
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(prog="python -m da_jax.report", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "runs", metavar="RUN", nargs="+", type=Path, help="the folder of a run"
+        "runs",
+        metavar="RUN",
+        nargs="+",
+        type=Path,
+        help="the folder of a run; or of none, but with figures and pictures in"
+        " robustness/ or visualize/",
     )
     parser.add_argument(
         "--output",
@@ -33,12 +38,19 @@ def main() -> None:
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
     from da_jax.report.page import create_page  # argparse has spoken
-    from da_jax.report.runs import read_runs
+    from da_jax.report.pictures import has_exhibits
+    from da_jax.report.runs import is_of_a_run, read_runs
     from da_jax.report.table import markdown, rows
 
-    runs = read_runs(arguments.runs)
+    named = list(dict.fromkeys(arguments.runs))
+    folders = [path for path in named if not path.is_file()]
+    for file in filter(Path.is_file, named):
+        warn(f"{file} is a file, not the folder of a run")
+    others = [path for path in folders if has_exhibits(path) and not is_of_a_run(path)]
+    runs = read_runs(folder for folder in folders if folder not in others)
     table = rows(runs)
-    contents = {"report.html": create_page(runs, table), "report.md": markdown(table)}
+    page = create_page(runs, table, others)
+    contents = {"report.html": page, "report.md": markdown(table)}
     with _writing(output):
         for name, content in contents.items():
             write_text(output / name, content)

@@ -5,6 +5,7 @@ import dataclasses
 import datetime
 import hashlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import jinja2
@@ -14,7 +15,7 @@ import da_jax
 from da_jax.fields import flatten
 from da_jax.report.chart import style
 from da_jax.report.curves import charts, colors
-from da_jax.report.pictures import Exhibit, exhibits
+from da_jax.report.pictures import exhibits
 from da_jax.report.published import SOURCES
 from da_jax.report.runs import ReportedRun
 from da_jax.report.table import Row, cells, settings
@@ -60,12 +61,15 @@ class Gain:
         return float(difference)
 
 
-def create_page(runs: Sequence[ReportedRun], table: Sequence[Row]) -> str:
+def create_page(
+    runs: Sequence[ReportedRun], table: Sequence[Row], others: Sequence[Path] = ()
+) -> str:
     """The whole page.
 
     Args:
       runs: all that were named.
       table: their rows.
+      others: folders of no run whose figures and pictures are shown too.
     """
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("da_jax.report"),
@@ -75,6 +79,7 @@ def create_page(runs: Sequence[ReportedRun], table: Sequence[Row]) -> str:
         lstrip_blocks=True,
     )
     sheet, script = (_source(environment, name) for name in ("style.css", "sort.js"))
+    shown = [run.folder for run in runs if run.config is not None] + list(others)
     today = datetime.date.today()
     return environment.get_template("page.html").render(
         style=Markup(sheet),
@@ -93,7 +98,7 @@ def create_page(runs: Sequence[ReportedRun], table: Sequence[Row]) -> str:
         packages=PACKAGES_SHOWN,
         configured=[row for row in table if row.config is not None],
         differing=differing_fields(table),
-        exhibits=[(run, found) for run in runs if (found := _exhibits(run))],
+        exhibits=[(folder, found) for folder in shown if (found := exhibits(folder))],
     )
 
 
@@ -147,7 +152,3 @@ def _values(runs: list[dict[str, Any]], name: str) -> str:
     """The values of a field in a row's runs, each once."""
     values = [str(run[name]) if name in run else "–" for run in runs]
     return ", ".join(dict.fromkeys(values)) or "empty"
-
-
-def _exhibits(run: ReportedRun) -> list[Exhibit]:
-    return exhibits(run.folder) if run.config is not None else []

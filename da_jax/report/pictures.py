@@ -14,7 +14,7 @@ from da_jax.errors import reason
 from da_jax.report.json_tables import Table, settings_and_tables
 
 FOLDERS = {"robustness": "Robustness", "visualize": "Pictures"}
-"""The subfolders of a run that are shown, and under what heading."""
+"""The subfolders that are shown, of a run or of none, and under what heading."""
 
 WIDEST, TALLEST = 1600, 2400
 """Pixels: a larger picture is shrunk."""
@@ -51,7 +51,7 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class Exhibit:
-    """What a subfolder of a run has to show.
+    """What such a subfolder has to show.
 
     Attributes:
       heading: what it is.
@@ -70,12 +70,17 @@ class Exhibit:
     remarks: list[str]
 
 
-def exhibits(run_folder: Path) -> list[Exhibit]:
-    """What there is to show in a run's subfolders; of none, nothing."""
+def has_exhibits(folder: Path) -> bool:
+    """Whether `folder` has a subfolder that is shown."""
+    return any((folder / name).is_dir() for name in FOLDERS)
+
+
+def exhibits(folder: Path) -> list[Exhibit]:
+    """What there is to show in the subfolders of `folder`; without any, nothing."""
     found = [
-        _exhibit(heading, run_folder / name)
+        _exhibit(heading, folder / name)
         for name, heading in FOLDERS.items()
-        if (run_folder / name).is_dir()
+        if (folder / name).is_dir()
     ]
     return [one for one in found if one.tables or one.pictures or one.remarks]
 

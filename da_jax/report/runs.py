@@ -17,6 +17,9 @@ from da_jax.report.checks import (
 )
 from da_jax.results import seed_results
 
+FILES = ("config.json", "metrics.jsonl", "results.json")
+"""What a run leaves in its folder; a folder with one of them is a run's."""
+
 
 @dataclasses.dataclass(frozen=True)
 class ReportedRun:
@@ -91,14 +94,17 @@ def read_runs(folders: Iterable[Path]) -> list[ReportedRun]:
     return [read_run(folder) for folder in distinct.values()]
 
 
+def is_of_a_run(folder: Path) -> bool:
+    """Whether anything of a run is in `folder`."""
+    return any((folder / name).exists() for name in FILES)
+
+
 def read_run(folder: Path) -> ReportedRun:
     """The run in `folder`; whatever is there, this raises nothing."""
-    config_file, metrics_file, results_file = (
-        folder / name for name in ("config.json", "metrics.jsonl", "results.json")
-    )
+    config_file, metrics_file, results_file = (folder / name for name in FILES)
     if not folder.is_dir():
         return ReportedRun(folder, "no run here: no such folder")
-    if not any(file.exists() for file in (config_file, metrics_file, results_file)):
+    if not is_of_a_run(folder):
         return ReportedRun(folder, "no run here")
     try:
         config = _read(config_file, check_config)
