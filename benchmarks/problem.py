@@ -116,7 +116,7 @@ def create_steps(run: Run) -> Callable[[int], Any]:
         nonlocal states
         states, _ = run.programs.train_steps(
             states,
-            run.teacher,
+            run.replicated_teacher,
             run.train,
             orders,
             0,

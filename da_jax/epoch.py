@@ -136,7 +136,7 @@ class Trainer:
                 return False
             self.states, step = run.programs.train_steps(
                 self.states,
-                run.teacher,
+                run.replicated_teacher,
                 run.train,
                 orders,
                 position,

@@ -6,12 +6,20 @@ python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from da_jax import locations
 from da_jax.command_line import Parser, add_data_options, add_to_tables, run
 from da_jax.errors import UserError
 
+if TYPE_CHECKING:
+    import flax.linen as nn
+
+    from da_jax.datasets import Dataset
+    from da_jax.state import Variables
+
 BATCH_SIZE = 500
+"""At most, of a device."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -42,12 +50,9 @@ def evaluate(
       UserError: something is missing or damaged, or the checkpoint holds another
         architecture or number of classes.
     """
-    from da_jax import parallel
     from da_jax.datasets import load_dataset
-    from da_jax.methods import create_method
     from da_jax.models import create_model
     from da_jax.pretrained import load_pretrained
-    from da_jax.state import Problem
 
     create_model(model)  # or it is unknown
     loaded = load_pretrained(checkpoint, last=last)
@@ -55,8 +60,31 @@ def evaluate(
         raise UserError(f"{checkpoint} holds a {loaded.model}, not a {model}")
     data = load_dataset(dataset, data_dir)
     loaded.check_fits(dataset, data.num_classes)
+    metrics = evaluate_network(loaded.network, loaded.variables, data)
+    return {
+        "top1": 100 * metrics["top1"],
+        "top5": 100 * metrics["top5"],
+        "loss": metrics["loss"],
+        "examples": len(data.test.labels),
+    }
+
+
+def evaluate_network(
+    network: "nn.Module", variables: "Variables", data: "Dataset"
+) -> dict[str, float]:
+    """Top-1 and top-5 accuracy, as fractions, and mean cross-entropy, by all devices.
+
+    Args:
+      network: a classifier of the data set's classes.
+      variables: its `params` and `batch_stats`, on the host.
+      data: its whole test set is looked at.
+    """
+    from da_jax import parallel
+    from da_jax.methods import create_method
+    from da_jax.state import Problem
+
     problem = Problem(
-        student=loaded.network,
+        student=network,
         teacher=None,
         method=create_method("vanilla"),
         augmentation=None,
@@ -64,18 +92,14 @@ def evaluate(
         axis_name=parallel.AXIS_NAME,
     )
     programs = parallel.Programs(problem)
+    share = -(-len(data.test.labels) // programs.num_devices)
     sums = programs.evaluate(
-        [programs.replicate(loaded.variables)],
+        [programs.replicate(variables)],
         programs.replicate(data.test),
-        BATCH_SIZE * programs.num_devices,
+        min(share, BATCH_SIZE) * programs.num_devices,
     )
     (metrics,) = programs.mean_metrics(sums)
-    return {
-        "top1": 100 * metrics["top1"],
-        "top5": 100 * metrics["top5"],
-        "loss": metrics["loss"],
-        "examples": len(data.test.labels),
-    }
+    return metrics
 
 
 def main() -> None:

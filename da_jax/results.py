@@ -41,6 +41,7 @@ def create_results(
     history: list[Record],
     device: dict[str, Any],
     tested: list[dict[str, Record]] | None = None,
+    teacher: Record | None = None,
 ) -> dict[str, Any]:
     """The content of `results.json`.
 
@@ -55,6 +56,7 @@ def create_results(
       device: as `parallel.device_description` has it.
       tested: each seed's figures on the test set, `best` and `last`, where that hasn't
         judged the epochs.
+      teacher: its figures on the test set, if there is one.
     """
     seeds = seed_results(config["seed"], history)
     for seed, figures in zip(seeds, tested or [], strict=bool(tested)):
@@ -66,6 +68,7 @@ def create_results(
         "best": summary([seed["best"] for seed in seeds]),
         "last": summary([seed["last"] for seed in seeds]),
         "seeds": seeds,
+        "teacher": teacher,
         "seconds_per_epoch": statistics.median(r["seconds"] for r in history),
         "versions": versions(),
         "device": device,

@@ -34,7 +34,8 @@ class Run:
       judge: what each epoch is judged by, on the devices: the test set, or what of the
         training set is held out.
       dataset: the data set, without what is held out.
-      teacher: the teacher's variables on the devices, or None.
+      teacher: the teacher's variables, on the host, or None.
+      replicated_teacher: the same, on the devices.
       hyperparameters: the run's numbers, on the host.
       replicated_hyperparameters: the same for each student, on the devices.
       gallery: what is shown of the images that epochs are judged by, or None.
@@ -49,6 +50,7 @@ class Run:
     judge: Examples
     dataset: Dataset
     teacher: Variables | None
+    replicated_teacher: Variables | None
     hyperparameters: Hyperparameters
     replicated_hyperparameters: tuple[Hyperparameters, ...]
     gallery: TrainingGallery | None
@@ -109,7 +111,8 @@ def create_run(
         train=programs.replicate(dataset.train),
         judge=programs.replicate(judge),
         dataset=dataset,
-        teacher=programs.replicate(teacher),
+        teacher=teacher,
+        replicated_teacher=programs.replicate(teacher),
         hyperparameters=hyperparameters,
         replicated_hyperparameters=programs.replicate_students(
             [hyperparameters] * config.num_seeds

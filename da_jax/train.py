@@ -22,9 +22,11 @@ from da_jax.composition import States
 from da_jax.configuration import check_config
 from da_jax.epoch import Epoch, Trainer
 from da_jax.errors import DivergedError
+from da_jax.evaluate import evaluate_network
 from da_jax.files import write_json
 from da_jax.interruption import Interruption, RunEndedError
 from da_jax.metrics import Record, Writers, create_record, tidy
+from da_jax.models import create_model
 from da_jax.results import best_record, best_student, create_results
 from da_jax.run import Run, claimed, set_up
 from da_jax.state import TrainState, Variables
@@ -80,6 +82,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
             progress.history,
             parallel.device_description(),
             _test(run, progress, trained) if run.split == "validation" else None,
+            _test_teacher(run),
         )
         if checkpoints is not None:
             _finish(run, progress, results)
@@ -297,11 +300,24 @@ def _test(run: Run, progress: Progress, trained: States) -> list[dict[str, Recor
         figures[which] = run.programs.mean_metrics(sums)
     return [
         {
-            which: tidy({f"test_{name}": value for name, value in of_student.items()})
+            which: _of_test_set(of_student)
             for which, of_student in zip(figures, of_both, strict=True)
         }
         for of_both in zip(*figures.values(), strict=True)
     ]
+
+
+def _of_test_set(metrics: dict[str, float]) -> Record:
+    return tidy({f"test_{name}": value for name, value in metrics.items()})
+
+
+def _test_teacher(run: Run) -> Record | None:
+    """The teacher's figures on the test set, as `da_jax.evaluate` has them."""
+    if run.teacher is None:
+        return None
+    network = create_model(run.config.teacher.model, run.num_classes)
+    metrics = evaluate_network(network, run.teacher, run.dataset)
+    return _of_test_set(metrics)
 
 
 def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:

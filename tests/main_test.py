@@ -17,6 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from da_jax.epoch import FIRST_STEP
+from da_jax.evaluate import evaluate
 
 REPOSITORY = Path(__file__).parent.parent
 SHORT = (
@@ -221,6 +222,10 @@ def test_what_is_held_out_chooses_and_the_test_set_is_read_at_the_end(tmp_path):
     assert evaluated.returncode == 0, evaluated.stderr
     top1 = json.loads((tmp_path / "figures.json").read_text())["top1"]
     assert results["best"]["test_top1"] == pytest.approx(top1, abs=1e-4)
+    folder = REPOSITORY / "checkpoints" / "digits_resnet20"
+    teacher = evaluate("resnet20", folder, "digits", data_dir=tmp_path)
+    assert results["teacher"]["test_top1"] == pytest.approx(teacher["top1"])
+    assert results["teacher"]["test_loss"] == pytest.approx(teacher["loss"], rel=1e-4)
 
 
 def two_processes(*arguments):

@@ -41,6 +41,7 @@ def test_real_runs_of_several_seeds_are_one_row(short_runs):
     assert row.hours == pytest.approx(sum(seconds) / 3600)
     run = read_run(short_runs / "two")
     assert run.images_per_second == pytest.approx(2 * 3 * 360 / seconds[1])
+    assert row.teacher == f"{results[0]['teacher']['test_top1']:.2f}"
     assert run.versions["jax"] and row.device == results[0]["device"]["kind"]
 
 
@@ -54,12 +55,13 @@ def test_the_table_in_markdown(tmp_path):
     top1 = np.array([74.0, 74.7, 75.4, 76.1])
     mean, std = top1.mean(), top1.std(ddof=1)
     assert markdown(table_of(*folders)).splitlines() == [
-        "| pair | method | n | best | last | published | epochs | device | hours |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
-        f"| resnet32x4 → resnet8x4 | KD | 4 | {mean:.2f} ± {std:.2f} |"
+        "| pair | teacher | method | n | best | last | published | epochs | device |"
+        " hours |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        f"| resnet32x4 → resnet8x4 | 79.42 | KD | 4 | {mean:.2f} ± {std:.2f} |"
         f" {mean - 0.5:.2f} ± {std:.2f} | 73.66 ± 0.26 (original); 73.33 (mdistiller) |"
         " 3 | 2 × A device | 0.02 |",
-        "| resnet32x4 → resnet8x4 | KD + DA | 1 | 74.00 | 73.50 |"
+        "| resnet32x4 → resnet8x4 | 79.42 | KD + DA | 1 | 74.00 | 73.50 |"
         " 74.59 ± 0.24 (original) | 3 | 2 × A device | 0.01 |",
     ]
 
@@ -203,9 +205,7 @@ def test_of_all_that_lies_beside_runs_pictures_are_shown_and_files_passed_over(
     (figures / "robustness.json").write_text('{"clean": {"resnet20": 68.83}}')
     (tmp_path / "README.md").write_text("What these are.")
     output = tmp_path / "report"
-    done = main(
-        *sorted(tmp_path.iterdir()), "--output", output, module="da_jax.report"
-    )
+    done = main(*sorted(tmp_path.iterdir()), "--output", output, module="da_jax.report")
     assert done.returncode == 0, done.stderr
     assert done.stderr == (
         f"warning: {tmp_path / 'README.md'} is a file, not the folder of a run\n"

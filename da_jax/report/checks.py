@@ -54,10 +54,12 @@ def check_record(content: Any, num_seeds: int) -> None:
 
 
 def check_results(content: Any) -> None:
-    """Refuses what isn't a run's `results.json`."""
+    """Refuses what isn't a run's `results.json`, of now or before it had a teacher."""
     _field(_field(content, "device", dict), "count", int)
     _field(content["device"], "kind", str)
     _field(content, "versions", dict)
+    if content.get("teacher") is not None:
+        _check_figures(content["teacher"])
     seeds = _field(content, "seeds", list)
     if not seeds:
         raise DamagedError("there are no seeds")

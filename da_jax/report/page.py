@@ -22,6 +22,7 @@ from da_jax.report.table import Row, cells, settings
 
 HEADINGS = {
     "pair": "Teacher → student",
+    "teacher": "Teacher, %",
     "method": "Method",
     "n": "n",
     "best": "Best, %",
@@ -34,7 +35,7 @@ HEADINGS = {
 }
 """Of the results table's columns."""
 
-NUMBERS = ("n", "best", "last", "published", "epochs", "hours")
+NUMBERS = ("teacher", "n", "best", "last", "published", "epochs", "hours")
 """The columns that are sorted by number."""
 
 PACKAGES_SHOWN = ("da-jax", "jax", "jaxlib", "flax", "python")

@@ -51,6 +51,12 @@ class ReportedRun:
         return seed_results(self.config["seed"], self.history)
 
     @property
+    def teacher_top1(self) -> float | None:
+        """The teacher's accuracy on the test set, in %, where it was measured."""
+        teacher = (self.results or {}).get("teacher") or {}
+        return teacher.get("test_top1")
+
+    @property
     def seconds_per_epoch(self) -> float | None:
         """The median, of training and evaluating."""
         seconds = [record["seconds"] for record in self.history]

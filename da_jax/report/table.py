@@ -26,6 +26,7 @@ class Row:
       runs: one or more, in the order in which they were named.
       pair: teacher and student, and a data set that isn't CIFAR-100; of no run, its
         folder.
+      teacher: the accuracy of its teacher (of each, if there are several), in %.
       method: and, where other rows have the same pair and method, in what it differs.
       n: how many students there are.
       best: `test_top1` of each at its best epoch, mean and `test_top1_std` (n − 1).
@@ -39,6 +40,7 @@ class Row:
 
     runs: list[ReportedRun]
     pair: str
+    teacher: str
     method: str
     n: int
     best: dict[str, Any] | None
@@ -66,7 +68,7 @@ class Row:
 
 
 COLUMNS = (
-    *("pair", "method", "n", "best", "last", "published"),
+    *("pair", "teacher", "method", "n", "best", "last", "published"),
     *("epochs", "device", "hours"),
 )
 """Of the table; `state` follows where a run isn't finished and sound."""
@@ -108,6 +110,7 @@ def settings(run: ReportedRun) -> dict[str, Any]:
 def _row(runs: list[ReportedRun]) -> Row:
     seeds = [seed for run in runs for seed in run.seeds]
     config = runs[0].config
+    teachers = [f"{top1:.2f}" for run in runs if (top1 := run.teacher_top1) is not None]
     hours = [run.hours for run in runs if run.hours is not None]
     pair, method, epochs = str(runs[0].folder), "–", "–"
     if config is not None:
@@ -121,6 +124,7 @@ def _row(runs: list[ReportedRun]) -> Row:
     return Row(
         runs=runs,
         pair=pair,
+        teacher=", ".join(dict.fromkeys(teachers)) or "–",
         method=method,
         n=len(seeds),
         best=summary([seed["best"] for seed in seeds]) if seeds else None,
@@ -177,6 +181,7 @@ def cells(row: Row) -> dict[str, str]:
     """What stands in a row, by column."""
     return {
         "pair": row.pair,
+        "teacher": row.teacher,
         "method": row.method,
         "n": str(row.n) if row.n else "–",
         "best": accuracy(row.best) if row.best else "–",
