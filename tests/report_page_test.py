@@ -14,6 +14,7 @@ from configs import resnet8x4
 from da_jax.report.json_tables import settings_and_tables
 from da_jax.report.page import create_page
 from da_jax.report.pictures import exhibits
+from da_jax.report.robustness import labelled
 from da_jax.report.runs import read_runs
 from da_jax.report.table import rows
 from tests.run_folders import make_run
@@ -183,8 +184,27 @@ def test_any_json_becomes_tables():
     assert settings_and_tables({"wide": [[0] * 1000] * 1000})[1][0].is_cut
 
 
+def test_robust_accuracies_stand_under_what_was_done_to_the_images():
+    content = {
+        "settings": {"budgets": [0.5, 8]},
+        "disagreement": {"kd": {"student": [70, 60], "teacher": [72, 71]}},
+        "attacks": {"kd": {"PGD": [3.5, 0], "FGSM": [9]}, "da": "damaged"},
+        "corruptions": {"kd": {"Gaussian blur": [50, 40, 30]}},
+    }
+    found = labelled(content)
+    assert found["disagreement"]["kd"]["teacher"] == {"step 0": 72, "step 1": 71}
+    assert found["attacks"] == {
+        "kd": {"PGD": {"0.5/255": 3.5, "8/255": 0}, "FGSM": {"#1": 9}},
+        "da": "damaged",
+    }
+    severities = ["severity 1", "severity 2", "severity 3"]
+    assert list(found["corruptions"]["kd"]["Gaussian blur"]) == severities
+    assert content["attacks"]["kd"]["PGD"] == [3.5, 0]
+    assert labelled({"attacks": 7, "settings": [1]}) == {"attacks": 7, "settings": [1]}
+
+
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-IN_ORDER = "rows => rows.map(row => row.cells[3].innerText)"
+IN_ORDER = "rows => rows.map(row => row.cells[4].innerText)"
 SIZES = """svgs => svgs.map(svg => {
     const box = svg.getBBox();
     const lines = [...svg.querySelectorAll("path.line")];
@@ -264,7 +284,7 @@ def test_a_heading_sorts_the_table_by_click_and_by_key(visit):
     assert best.get_attribute("aria-sort") == "descending"
     page.get_by_role("button", name="Method").first.click()
     assert best.get_attribute("aria-sort") is None
-    methods = "rows => rows.map(row => row.cells[1].innerText)"
+    methods = "rows => rows.map(row => row.cells[2].innerText)"
     assert body.evaluate_all(methods) == ["KD", "KD", "KD + DA", "–"]
 
 

@@ -214,6 +214,11 @@ def test_of_all_that_lies_beside_runs_pictures_are_shown_and_files_passed_over(
     page = (output / "report.html").read_text()
     Page(page).check()
     assert "Robustness: two_networks</h2>" in page and "68.83</td>" in page
+    done = main(figures.parent, "--output", output, module="da_jax.report")
+    assert done.returncode == 0, done.stderr
+    page = (output / "report.html").read_text()
+    Page(page).check()
+    assert "<h1>Report</h1>" in page and "<h2>Results" not in page
 
 
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):

@@ -237,6 +237,12 @@ def test_the_command_measures_what_it_is_asked(networks):
     png = (output / "robustness.png").read_bytes()
     assert png.startswith(b"\x89PNG") and len(png) < 150_000
 
+    (picture,) = results["pictures"]
+    assert picture["file"] == "robustness.png"
+    pgd = results["attacks"]["other"]["PGD"][-1]
+    told = f"other {results['clean']['other']:.1f} → {pgd:.1f} %"
+    assert "PGD, budget in L∞ (255ths) 0 to 0.75:" in picture["alt"]
+    assert told in picture["alt"]
     panels = figure.create_panels(results)
     titles = ["Disagreement Augmentation", "FGSM", "PGD", "APGD-CE"]
     assert [panel.title for panel in panels[:4]] == titles

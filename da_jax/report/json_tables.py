@@ -12,8 +12,8 @@ DEEPEST = 8
 """How much of a file is shown."""
 
 NUMBER = re.compile(r"–|-?\d+(\.\d+)?(e[-+]\d+)?")
-LEFT_OUT = ("versions", "device")
-"""Of a file: the report says it of the run."""
+LEFT_OUT = ("versions", "device", "pictures")
+"""Of a file: the report says it of the run, or beside a picture."""
 
 
 @dataclasses.dataclass(frozen=True)

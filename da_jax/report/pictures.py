@@ -12,6 +12,7 @@ from PIL import Image
 
 from da_jax.errors import reason
 from da_jax.report.json_tables import Table, settings_and_tables
+from da_jax.report.robustness import labelled
 
 FOLDERS = {"robustness": "Robustness", "visualize": "Pictures"}
 """The subfolders that are shown, of a run or of none, and under what heading."""
@@ -97,7 +98,7 @@ def _exhibit(heading: str, folder: Path) -> Exhibit:
     settings: list[tuple[str, str]] = []
     tables: list[Table] = []
     if heading == "Robustness":  # the other's file is of its pictures
-        settings, tables = settings_and_tables(content)
+        settings, tables = settings_and_tables(labelled(content))
     return Exhibit(heading, folder, settings, tables, pictures, remarks)
 
 

@@ -100,7 +100,7 @@ def measure(
     comparison: "Comparison", parts: Sequence[str], results: Results, output: Path
 ) -> None:
     """Adds the parts' figures to `results`, and writes them after each."""
-    from da_jax.checkpointing import write_json
+    from da_jax.files import write_json
     from da_jax.robustness.measurements import MEASUREMENTS, count_passes, measure_clean
 
     total = sum(count_passes(part, comparison) for part in ("clean", *parts))
@@ -113,6 +113,19 @@ def measure(
             results[part] = MEASUREMENTS[part](comparison)
             write_json(output / "robustness.json", results)
             tqdm.write(TABLES[part](results))
+
+
+def draw(results: Results, output: Path) -> None:
+    """Draws the figure, and says in `robustness.json` what it shows."""
+    from da_jax.files import write_json
+
+    file = "robustness.png"
+    figure.save(results, output / file)
+    title = "Accuracy on test images that are made harder"
+    results["pictures"] = [
+        {"file": file, "title": title, "alt": figure.in_words(results)}
+    ]
+    write_json(output / "robustness.json", results)
 
 
 def main() -> None:
@@ -142,7 +155,7 @@ def main() -> None:
         ) from error
     measure(comparison, parts, results, output)
     if not arguments.no_figure:
-        figure.save(results, output / "robustness.png")
+        draw(results, output)
     print(f"the figures of {results['num_images']:,} test images are in {output}")
 
 

@@ -89,6 +89,19 @@ def save(results: Results, path: Path) -> None:
     draw(results).savefig(path, dpi=100)
 
 
+def in_words(results: Results) -> str:
+    """What the figure shows, for those who can't see it."""
+    sentences = []
+    for panel in create_panels(results):
+        lines = [
+            f"{line.label} {line.accuracies[0]:.1f} → {line.accuracies[-1]:.1f} %"
+            for line in panel.lines
+        ]
+        ends = f"{panel.strengths[0]:g} to {panel.strengths[-1]:g}"
+        sentences.append(f"{panel.title}, {panel.unit} {ends}: {', '.join(lines)}.")
+    return " ".join(["Charts of accuracy.", *sentences])
+
+
 def create_panels(results: Results) -> list[Panel]:
     """What there is to be drawn."""
     panels = []
