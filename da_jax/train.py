@@ -99,9 +99,9 @@ def _restore(
     if checkpoints is not None:
         checkpoints.clean(checkpoint)
     history = parallel.from_first_process(checkpoint.history if checkpoint else None)
+    best = [student.variables for student in students]
     if history is None:
-        return states, 0, Progress([student.variables for student in students], [])
-    best: list[Variables] = []
+        return states, 0, Progress(best, [])
     if checkpoint is not None:
         students = [
             checkpointing.from_tree(student, tree)
@@ -109,7 +109,7 @@ def _restore(
         ]
         best = checkpoint.best
         tqdm.write(f"going on after step {students[0].step} of {run.workdir}")
-    students = parallel.arrays_from_first_process(students)
+    students, best = parallel.arrays_from_first_process((students, best))
     states = run.programs.replicate_students(students)
     return states, int(students[0].step), Progress(best, history)
 
@@ -292,9 +292,8 @@ def _test(run: Run, progress: Progress, trained: States) -> list[dict[str, Recor
     """
     test = run.programs.replicate(run.dataset.test)
     at_last = [student.variables for student in run.programs.students(trained)]
-    at_best = parallel.arrays_from_first_process(progress.best or at_last)
     figures = {}
-    for which, students in (("best", at_best), ("last", at_last)):
+    for which, students in (("best", progress.best), ("last", at_last)):
         networks = run.programs.replicate_students(students)
         sums = run.programs.evaluate(networks, test, run.config.eval_batch_size)
         figures[which] = run.programs.mean_metrics(sums)

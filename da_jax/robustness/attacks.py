@@ -79,7 +79,7 @@ def fgsm(
       iterations: not used; it is one.
     """
     del keys, iterations
-    _, gradient = _loss_and_gradient(logits, images, labels)
+    _, gradient, _ = _gradient(logits, images, labels)
     budget = jnp.asarray(budget, images.dtype)
     return box_around(images, budget).project(images + budget * jnp.sign(gradient))
 
@@ -108,7 +108,7 @@ def pgd(
     step_size = PGD_REACH * jnp.asarray(budget, images.dtype) / iterations
 
     def body(_: jax.Array, moved: jax.Array) -> jax.Array:
-        _, gradient = _loss_and_gradient(logits, moved, labels)
+        _, gradient, _ = _gradient(logits, moved, labels)
         return box.project(moved + step_size * jnp.sign(gradient))
 
     return jax.lax.fori_loop(
@@ -127,6 +127,8 @@ class _Search(NamedTuple):
       best_images: those of the largest loss so far.
       best_loss: that loss.
       best_gradient: its gradient.
+      adversarial: the newest images that were misclassified, the best if none were.
+      is_wrong: whether one was, so far.
       step_size: η.
       rises: how many iterations since the last checkpoint raised the loss.
       best_loss_then: the best loss at the last checkpoint.
@@ -140,6 +142,8 @@ class _Search(NamedTuple):
     best_images: jax.Array
     best_loss: jax.Array
     best_gradient: jax.Array
+    adversarial: jax.Array
+    is_wrong: jax.Array
     step_size: jax.Array
     rises: jax.Array
     best_loss_then: jax.Array
@@ -161,8 +165,9 @@ def apgd(
 
     η starts at 2 ε. At checkpoints it is halved, and x goes back to the best image so
     far, where fewer than ρ of the iterations since the last checkpoint raised the loss,
-    or where neither η nor the best loss has changed since. The image of the largest
-    loss is the attack's. The start is PGD's, uniform in the box.
+    or where neither η nor the best loss has changed since. The attack's image is
+    the newest that was misclassified or, if none was, that of the largest loss, as the
+    authors' code has it. The start is PGD's, uniform in the box.
 
     Args:
       logits: of the network that is attacked.
@@ -188,7 +193,7 @@ def apgd(
     momenta = jnp.full(iterations, APGD_MOMENTUM, images.dtype).at[:1].set(1)
     start = _start(logits, labels, _random_start(box, images, budget, keys), budget)
     search, _ = jax.lax.scan(iterate, start, (momenta, jnp.array(intervals)))
-    return search.best_images
+    return search.adversarial
 
 
 def checkpoint_intervals(iterations: int) -> list[int]:
@@ -215,7 +220,7 @@ def _start(
     images: jax.Array,
     budget: jax.typing.ArrayLike,
 ) -> _Search:
-    loss, gradient = _loss_and_gradient(logits, images, labels)
+    loss, gradient, is_wrong = _gradient(logits, images, labels)
     return _Search(
         images=images,
         previous=images,
@@ -224,6 +229,8 @@ def _start(
         best_images=images,
         best_loss=loss,
         best_gradient=gradient,
+        adversarial=images,
+        is_wrong=is_wrong,
         step_size=jnp.full_like(loss, 2 * jnp.asarray(budget, loss.dtype)),
         rises=jnp.zeros(loss.shape, jnp.int32),
         best_loss_then=loss,
@@ -245,8 +252,9 @@ def _advance(
     images = box.project(
         here + momentum * (target - here) + (1 - momentum) * (here - search.previous)
     )
-    loss, gradient = _loss_and_gradient(logits, images, labels)
+    loss, gradient, is_wrong = _gradient(logits, images, labels)
     is_best = loss > search.best_loss
+    is_adversarial = is_wrong | (is_best & ~search.is_wrong)
     return search._replace(
         images=images,
         previous=here,
@@ -255,6 +263,8 @@ def _advance(
         best_images=jnp.where(_each(is_best), images, search.best_images),
         best_loss=jnp.where(is_best, loss, search.best_loss),
         best_gradient=jnp.where(_each(is_best), gradient, search.best_gradient),
+        adversarial=jnp.where(_each(is_adversarial), images, search.adversarial),
+        is_wrong=search.is_wrong | is_wrong,
         rises=search.rises + (loss > search.loss),
     )
 
@@ -280,17 +290,19 @@ def _each(values: jax.Array) -> jax.Array:
     return values[:, None, None, None]
 
 
-def _loss_and_gradient(
+def _gradient(
     logits: LogitsFunction, images: jax.Array, labels: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """The cross-entropy of each example, `[B]`, and its gradient to its image."""
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Each example's cross-entropy, its gradient, and whether it is misclassified."""
 
-    def loss(images: jax.Array) -> jax.Array:
-        return optax.softmax_cross_entropy_with_integer_labels(logits(images), labels)
+    def loss(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = logits(images)
+        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels)
+        return losses, found.argmax(axis=-1) != labels
 
-    losses, pull_back = jax.vjp(loss, images)
+    losses, pull_back, is_wrong = jax.vjp(loss, images, has_aux=True)
     (gradient,) = pull_back(jnp.ones_like(losses))
-    return losses, gradient
+    return losses, gradient, is_wrong
 
 
 def _random_start(
