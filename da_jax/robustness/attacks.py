@@ -127,8 +127,9 @@ class _Search(NamedTuple):
       best_images: those of the largest loss so far.
       best_loss: that loss.
       best_gradient: its gradient.
-      adversarial: the newest images that were misclassified, the best if none were.
-      is_wrong: whether one was, so far.
+      adversarial: those of the largest loss that were misclassified, if any were yet.
+      adversarial_loss: their loss.
+      is_wrong: whether any were.
       step_size: η.
       rises: how many iterations since the last checkpoint raised the loss.
       best_loss_then: the best loss at the last checkpoint.
@@ -143,6 +144,7 @@ class _Search(NamedTuple):
     best_loss: jax.Array
     best_gradient: jax.Array
     adversarial: jax.Array
+    adversarial_loss: jax.Array
     is_wrong: jax.Array
     step_size: jax.Array
     rises: jax.Array
@@ -166,8 +168,8 @@ def apgd(
     η starts at 2 ε. At checkpoints it is halved, and x goes back to the best image so
     far, where fewer than ρ of the iterations since the last checkpoint raised the loss,
     or where neither η nor the best loss has changed since. The attack's image is
-    the newest that was misclassified or, if none was, that of the largest loss, as the
-    authors' code has it. The start is PGD's, uniform in the box.
+    that of the largest loss, among those misclassified if there are any, as in the
+    authors' code. The start is PGD's, uniform in the box.
 
     Args:
       logits: of the network that is attacked.
@@ -230,6 +232,7 @@ def _start(
         best_loss=loss,
         best_gradient=gradient,
         adversarial=images,
+        adversarial_loss=loss,
         is_wrong=is_wrong,
         step_size=jnp.full_like(loss, 2 * jnp.asarray(budget, loss.dtype)),
         rises=jnp.zeros(loss.shape, jnp.int32),
@@ -254,7 +257,8 @@ def _advance(
     )
     loss, gradient, is_wrong = _gradient(logits, images, labels)
     is_best = loss > search.best_loss
-    is_adversarial = is_wrong | (is_best & ~search.is_wrong)
+    is_stronger = (is_wrong == search.is_wrong) & (loss > search.adversarial_loss)
+    is_adversarial = is_stronger | (is_wrong & ~search.is_wrong)
     return search._replace(
         images=images,
         previous=here,
@@ -264,6 +268,7 @@ def _advance(
         best_loss=jnp.where(is_best, loss, search.best_loss),
         best_gradient=jnp.where(_each(is_best), gradient, search.best_gradient),
         adversarial=jnp.where(_each(is_adversarial), images, search.adversarial),
+        adversarial_loss=jnp.where(is_adversarial, loss, search.adversarial_loss),
         is_wrong=search.is_wrong | is_wrong,
         rises=search.rises + (loss > search.loss),
     )
