@@ -6,20 +6,10 @@ python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from da_jax import locations
 from da_jax.command_line import Parser, add_data_options, add_to_tables, run
 from da_jax.errors import UserError
-
-if TYPE_CHECKING:
-    import flax.linen as nn
-
-    from da_jax.datasets import Dataset
-    from da_jax.state import Variables
-
-BATCH_SIZE = 500
-"""At most, of a device."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -52,6 +42,7 @@ def evaluate(
     """
     from da_jax.datasets import load_dataset
     from da_jax.models import create_model
+    from da_jax.predictions import evaluate_network
     from da_jax.pretrained import load_pretrained
 
     create_model(model)  # or it is unknown
@@ -67,39 +58,6 @@ def evaluate(
         "loss": metrics["loss"],
         "examples": len(data.test.labels),
     }
-
-
-def evaluate_network(
-    network: "nn.Module", variables: "Variables", data: "Dataset"
-) -> dict[str, float]:
-    """Top-1 and top-5 accuracy, as fractions, and mean cross-entropy, by all devices.
-
-    Args:
-      network: a classifier of the data set's classes.
-      variables: its `params` and `batch_stats`, on the host.
-      data: its whole test set is looked at.
-    """
-    from da_jax import parallel
-    from da_jax.methods import create_method
-    from da_jax.state import Problem
-
-    problem = Problem(
-        student=network,
-        teacher=None,
-        method=create_method("vanilla"),
-        augmentation=None,
-        preprocessing=data.preprocessing,
-        axis_name=parallel.AXIS_NAME,
-    )
-    programs = parallel.Programs(problem)
-    share = -(-len(data.test.labels) // programs.num_devices)
-    sums = programs.evaluate(
-        [programs.replicate(variables)],
-        programs.replicate(data.test),
-        min(share, BATCH_SIZE) * programs.num_devices,
-    )
-    (metrics,) = programs.mean_metrics(sums)
-    return metrics
 
 
 def main() -> None:

@@ -22,11 +22,11 @@ from da_jax.composition import States
 from da_jax.configuration import check_config
 from da_jax.epoch import Epoch, Trainer
 from da_jax.errors import DivergedError
-from da_jax.evaluate import evaluate_network
 from da_jax.files import write_json
 from da_jax.interruption import Interruption, RunEndedError
 from da_jax.metrics import Record, Writers, create_record, tidy
 from da_jax.models import create_model
+from da_jax.predictions import evaluate_network
 from da_jax.results import best_record, best_student, create_results
 from da_jax.run import Run, claimed, set_up
 from da_jax.state import TrainState, Variables
