@@ -315,8 +315,7 @@ def _test_teacher(run: Run) -> Record | None:
     if run.teacher is None:
         return None
     network = create_model(run.config.teacher.model, run.num_classes)
-    metrics = evaluate_network(network, run.teacher, run.dataset)
-    return _of_test_set(metrics)
+    return _of_test_set(evaluate_network(network, run.teacher, run.dataset))
 
 
 def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:

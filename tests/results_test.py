@@ -1,4 +1,4 @@
-"""What `results/` promises: commands that can be run, and figures as they were."""
+"""What `results/` promises: commands that can be run."""
 
 import re
 import shlex

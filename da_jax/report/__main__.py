@@ -42,10 +42,12 @@ def main() -> None:
     from da_jax.report.runs import is_of_a_run, read_runs
     from da_jax.report.table import markdown, rows
 
-    named = list(dict.fromkeys(arguments.runs))
-    folders = [path for path in named if not path.is_file()]
-    for file in filter(Path.is_file, named):
-        warn(f"{file} is a file, not the folder of a run")
+    folders = []
+    for path in dict.fromkeys(arguments.runs):
+        if path.is_file():
+            warn(f"{path} is a file, not the folder of a run")
+        else:
+            folders.append(path)
     others = [path for path in folders if has_exhibits(path) and not is_of_a_run(path)]
     runs = read_runs(folder for folder in folders if folder not in others)
     table = rows(runs)

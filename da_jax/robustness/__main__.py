@@ -17,6 +17,7 @@ from tqdm import tqdm
 from da_jax import locations
 from da_jax.command_line import add_to_tables, run
 from da_jax.errors import UserError
+from da_jax.files import write_json
 from da_jax.robustness import figure
 from da_jax.robustness.arguments import (
     OUTPUT,
@@ -100,7 +101,6 @@ def measure(
     comparison: "Comparison", parts: Sequence[str], results: Results, output: Path
 ) -> None:
     """Adds the parts' figures to `results`, and writes them after each."""
-    from da_jax.files import write_json
     from da_jax.robustness.measurements import MEASUREMENTS, count_passes, measure_clean
 
     total = sum(count_passes(part, comparison) for part in ("clean", *parts))
@@ -117,8 +117,6 @@ def measure(
 
 def draw(results: Results, output: Path) -> None:
     """Draws the figure, and says in `robustness.json` what it shows."""
-    from da_jax.files import write_json
-
     file = "robustness.png"
     figure.save(results, output / file)
     title = "Accuracy on test images that are made harder"

@@ -167,9 +167,9 @@ def apgd(
 
     η starts at 2 ε. At checkpoints it is halved, and x goes back to the best image so
     far, where fewer than ρ of the iterations since the last checkpoint raised the loss,
-    or where neither η nor the best loss has changed since. The attack's image is
-    that of the largest loss, among those misclassified if there are any, as in the
-    authors' code. The start is PGD's, uniform in the box.
+    or where neither η nor the best loss has changed since. The attack's image is that
+    of the largest loss, among those misclassified if there are any (the authors' code
+    takes the newest of these). The start is PGD's, uniform in the box.
 
     Args:
       logits: of the network that is attacked.
