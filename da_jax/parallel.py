@@ -8,6 +8,7 @@ Several students (seeds) are a tuple of states; `composition` makes one step of 
 
 import functools
 import json
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -256,13 +257,19 @@ def start_processes(
 
 
 def device_description() -> dict[str, Any]:
-    """What `results.json` says of the devices, those of all processes."""
+    """What `results.json` says of the devices, those of all processes.
+
+    Of CPUs also how many cores this process may use, where the system tells.
+    """
     device = jax.devices()[0]
-    return {
+    description: dict[str, Any] = {
         "platform": device.platform,
         "kind": device.device_kind,
         "count": jax.device_count(),
     }
+    if device.platform == "cpu" and hasattr(os, "sched_getaffinity"):
+        description["cores"] = len(os.sched_getaffinity(0))
+    return description
 
 
 def is_first_process() -> bool:

@@ -5,7 +5,9 @@ Without JAX, so that reports of runs start quickly.
 
 import importlib.metadata
 import platform
+import shlex
 import statistics
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,9 +72,15 @@ def create_results(
         "seeds": seeds,
         "teacher": teacher,
         "seconds_per_epoch": statistics.median(r["seconds"] for r in history),
+        "command": command(),
         "versions": versions(),
         "device": device,
     }
+
+
+def command() -> str:
+    """What this process was started with, for a shell."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def versions() -> dict[str, str]:

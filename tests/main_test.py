@@ -104,6 +104,8 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert FIRST_STEP in done.stdout.splitlines()
     assert "resnet20 → resnet8 | KD + DA" in done.stdout
     whole = json.loads((workdir / "results.json").read_text())
+    assert whole["command"].startswith("python -m da_jax.main --config=configs/digits")
+    assert whole["device"]["cores"] == len(os.sched_getaffinity(0))
     first = records(workdir)
     assert [record["epoch"] for record in first] == [1, 2]
     assert first[1]["learning_rate"] == pytest.approx(0.005)

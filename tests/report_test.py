@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -42,7 +43,9 @@ def test_real_runs_of_several_seeds_are_one_row(short_runs):
     run = read_run(short_runs / "two")
     assert run.images_per_second == pytest.approx(2 * 3 * 360 / seconds[1])
     assert row.teacher == f"{results[0]['teacher']['test_top1']:.2f}"
-    assert run.versions["jax"] and row.device == results[0]["device"]["kind"]
+    cores = len(os.sched_getaffinity(0))
+    assert row.device == f"cpu, {cores} core{'s' if cores > 1 else ''}"
+    assert run.versions["jax"] and "--config=configs/digits.py" in run.results["command"]
 
 
 def test_the_table_in_markdown(tmp_path):

@@ -57,6 +57,8 @@ def check_results(content: Any) -> None:
     """Refuses what isn't a run's `results.json`, of now or before it had a teacher."""
     _field(_field(content, "device", dict), "count", int)
     _field(content["device"], "kind", str)
+    if "cores" in content["device"]:
+        _field(content["device"], "cores", int)
     _field(content, "versions", dict)
     if content.get("teacher") is not None:
         _check_figures(content["teacher"])

@@ -80,11 +80,13 @@ class ReportedRun:
 
     @property
     def device(self) -> str | None:
-        """Kind and, of several, number."""
+        """Kind, of several their number, and of CPUs the cores, where known."""
         if self.results is None:
             return None
-        kind, count = self.results["device"]["kind"], self.results["device"]["count"]
-        return str(kind) if count == 1 else f"{count} × {kind}"
+        device = self.results["device"]
+        kind, count, cores = device["kind"], device["count"], device.get("cores")
+        name = str(kind) if count == 1 else f"{count} × {kind}"
+        return f"{name}, {cores} core{'s' * (cores != 1)}" if cores else name
 
     @property
     def versions(self) -> dict[str, str]:

@@ -131,7 +131,7 @@ def _row(runs: list[ReportedRun]) -> Row:
         last=summary([seed["last"] for seed in seeds]) if seeds else None,
         published=published(config) if config else [],
         epochs=epochs,
-        device=", ".join(dict.fromkeys(run.device for run in runs if run.device))
+        device="; ".join(dict.fromkeys(run.device for run in runs if run.device))
         or "–",
         hours=sum(hours) if hours else None,
         state=_state(runs, seeds),
