@@ -45,7 +45,9 @@ def test_real_runs_of_several_seeds_are_one_row(short_runs):
     assert row.teacher == f"{results[0]['teacher']['test_top1']:.2f}"
     cores = len(os.sched_getaffinity(0))
     assert row.device == f"cpu, {cores} core{'s' if cores > 1 else ''}"
-    assert run.versions["jax"] and "--config=configs/digits.py" in run.results["command"]
+    assert (
+        run.versions["jax"] and "--config=configs/digits.py" in run.results["command"]
+    )
 
 
 def test_the_table_in_markdown(tmp_path):
