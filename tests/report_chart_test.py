@@ -1,12 +1,15 @@
 """The report's charts: what is drawn where."""
 
 import re
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
+from configs import resnet8x4
 from da_jax.report.chart import MOST_POINTS, Chart, Line, Point
 from da_jax.report.curves import charts
+from da_jax.report.rendering import draw, file_name
 from tests.run_folders import make_run, table_of
 
 
@@ -71,3 +74,26 @@ def test_the_band_reaches_from_the_lowest_to_the_highest(tmp_path):
     assert "highest 74.70 in epoch 2" in chart.description
     after = next(each for each in drawn if each.key.endswith("disagreement")).lines[0]
     assert [point.mean is None for point in after.points] == [False, True, False]
+
+
+def test_a_chart_is_a_picture_too(tmp_path):
+    """Of all lines, with their labels, whatever a run calls things."""
+    folders = [
+        make_run(tmp_path / "kd", num_seeds=3),
+        make_run(tmp_path / "da", resnet8x4.get_config()),
+    ]
+    hostile = (folders[0] / "metrics.jsonl").read_text()
+    hostile = hostile.replace("train_loss_ce", "train_loss_../<ce>")
+    (folders[0] / "metrics.jsonl").write_text(hostile)
+    ((dataset, drawn),) = charts(table_of(*folders)).items()
+    pictures = {file_name(dataset, chart): chart for chart in drawn}
+    assert len(pictures) == len(drawn)
+    assert {"cifar100_test_top1.svg", "cifar100_train_loss_____ce_.svg"} < set(pictures)
+    chart = pictures["cifar100_test_top1.svg"]
+    root = ElementTree.fromstring(draw(chart))
+    svg = "{http://www.w3.org/2000/svg}"
+    paths = {path.get("d") for path in root.iter(f"{svg}path")}
+    assert {chart.path(line) for line in chart.lines} < paths
+    texts = [text.text for text in root.iter(f"{svg}text")]
+    assert texts[0] == chart.title and texts[-2:] == ["KD", "KD + DA"]
+    assert "--series0" in root.find(f"{svg}style").text

@@ -14,10 +14,11 @@ import pytest
 from hypothesis import given, settings
 
 from configs import ShuffleV2, resnet8x4, teacher
+from da_jax.report.curves import charts
 from da_jax.report.page import create_page
 from da_jax.report.published import ORIGINAL, published
 from da_jax.report.runs import read_run, read_runs
-from da_jax.report.table import markdown, rows
+from da_jax.report.table import cells, markdown, rows
 from tests.main_test import REPOSITORY, main
 from tests.report_page_test import Page
 from tests.run_folders import STATES, make_run, table_of
@@ -69,6 +70,23 @@ def test_the_table_in_markdown(tmp_path):
         "| resnet32x4 → resnet8x4 | 79.42 | KD + DA | 1 | 74.00 | 73.50 |"
         " 74.59 ± 0.24 (original) | 3 | 2 × A device | 0.01 |",
     ]
+
+
+def test_where_some_was_held_out_the_test_set_chose_nothing(tmp_path):
+    """And before the end there is no figure of it; the curves are of what was."""
+    done = make_run(tmp_path / "done", validation_size=500, num_seeds=2)
+    half = make_run(tmp_path / "half", validation_size=500, epochs=2, finished=False)
+    table = table_of(done, half)
+    assert [row.state for row in table] == ["finished", "epoch 2 of 3"]
+    best, last = (cells(table[0])[name] for name in ("best", "last"))
+    assert best == "73.35 ± 0.49 (by validation)"
+    assert last == "72.85 ± 0.49"
+    assert cells(table[1])["best"] == cells(table[1])["last"] == "–"
+    (drawn,) = charts(table).values()
+    names = [chart.key.partition("-")[2] for chart in drawn]
+    assert {"validation_top1", "validation_loss"} <= set(names)
+    assert not any(name.startswith("test_") for name in names)
+    assert [len(line.points) for line in drawn[0].lines] == [3, 2]
 
 
 def test_a_seed_counts_once(tmp_path):
@@ -195,7 +213,8 @@ def test_the_command_without_jax(tmp_path, short_runs):
     assert done.returncode == 0, done.stderr
     assert done.stderr == "warning: nowhere: no run here: no such folder\n"
     assert "runs 2, rows 2" in done.stdout
-    assert {file.name for file in output.iterdir()} == {"report.html", "report.md"}
+    names = {file.name for file in output.iterdir()}
+    assert names == {"report.html", "report.md", "curves"}
     table = markdown(table_of(short_runs / "one"))
     assert table.splitlines()[2] in (output / "report.md").read_text()
     Page((output / "report.html").read_text()).check()

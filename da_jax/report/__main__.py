@@ -1,4 +1,4 @@
-"""One page and one table of any number of runs.
+"""One page, one table and the curves of any number of runs.
 
 python -m da_jax.report runs/* --output report
 """
@@ -27,7 +27,7 @@ def parse_arguments() -> argparse.Namespace:
         "--output",
         type=Path,
         default=Path("report"),
-        help="the folder for report.html and report.md (default: %(default)s)",
+        help="the folder for report.html, report.md and curves/ (default: %(default)s)",
     )
     return parser.parse_args()
 
@@ -37,8 +37,10 @@ def main() -> None:
     output = arguments.output.expanduser()
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    from da_jax.report.page import create_page  # argparse has spoken
+    from da_jax.report.curves import charts  # argparse has spoken
+    from da_jax.report.page import create_page
     from da_jax.report.pictures import has_exhibits
+    from da_jax.report.rendering import draw, file_name
     from da_jax.report.runs import is_of_a_run, read_runs
     from da_jax.report.table import markdown, rows
 
@@ -53,13 +55,18 @@ def main() -> None:
     table = rows(runs)
     page = create_page(runs, table, others)
     contents = {"report.html": page, "report.md": markdown(table)}
+    for dataset, drawn in charts(table).items():
+        for chart in drawn:
+            contents[f"curves/{file_name(dataset, chart)}"] = draw(chart)
     with _writing(output):
         for name, content in contents.items():
+            (output / name).parent.mkdir(exist_ok=True)
             write_text(output / name, content)
     for reported in runs:
         if reported.state != "finished":
             warn(f"{reported.folder}: {reported.state}")
-    print(f"{output / 'report.html'}, report.md: runs {len(runs)}, rows {len(table)}")
+    written = f"{output / 'report.html'}, report.md, curves/"
+    print(f"{written}: runs {len(runs)}, rows {len(table)}")
 
 
 @contextlib.contextmanager

@@ -97,6 +97,11 @@ class Chart:
         """The lines that have a value."""
         return [line for line in self.lines if _means(line)]
 
+    @property
+    def longest_label(self) -> int:
+        """How many characters it has."""
+        return max(len(line.label) for line in self.drawn)
+
     @functools.cached_property
     def _extent(self) -> tuple[float, float]:
         values = [

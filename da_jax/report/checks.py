@@ -2,7 +2,7 @@
 
 from typing import Any, TypeGuard
 
-from da_jax.metrics import by_seed
+from da_jax.metrics import by_seed, judging_split
 
 CONFIG = {
     "seed": int,
@@ -49,8 +49,9 @@ def check_record(content: Any, num_seeds: int) -> None:
     students = by_seed(content)
     if not isinstance(students, list) or len(students) != num_seeds:
         raise DamagedError(f"it isn't of {num_seeds} seeds")
+    split = judging_split(content) if isinstance(students[0], dict) else "test"
     for student in students:
-        _check_figures(student)
+        _check_figures(student, split)
 
 
 def check_results(content: Any) -> None:
@@ -73,9 +74,9 @@ def check_results(content: Any) -> None:
             _check_figures(figures)
 
 
-def _check_figures(figures: Any) -> None:
-    _field(figures, "test_top1", float)
-    for name in ("test_top5", "test_loss"):
+def _check_figures(figures: Any, split: str = "test") -> None:
+    _field(figures, f"{split}_top1", float)
+    for name in (f"{split}_top5", f"{split}_loss"):
         if not (isinstance(figures, dict) and figures.get(name, "") is None):
             _field(figures, name, float)
 

@@ -15,6 +15,8 @@ TITLES = {
     "train_top1": ("Training accuracy, top-1 (%)", ".2f"),
     "train_loss": ("Training loss", ".4g"),
     "test_loss": ("Test cross-entropy", ".4g"),
+    "validation_top1": ("Held-out accuracy, top-1 (%)", ".2f"),
+    "validation_loss": ("Held-out cross-entropy", ".4g"),
     "learning_rate": ("Learning rate", ".3g"),
 }
 """Of the charts that every run has, and how their values are written."""
@@ -70,11 +72,14 @@ def _labelled(curves: list[Curve]) -> list[Curve]:
 def _charts(prefix: str, curves: list[Curve]) -> list[Chart]:
     drawn = [
         _chart("test_top1", curves),
-        _zoom(curves),
+        _zoom("test_top1", curves),
+        _chart("validation_top1", curves),
+        _zoom("validation_top1", curves),
         _chart("train_top1", curves),
         _chart("train_loss", curves),
         *(_chart(part, curves) for part in _loss_parts(curves)),
         _chart("test_loss", curves),
+        _chart("validation_loss", curves),
         _disagreement(curves),
         _chart("learning_rate", curves),
     ]
@@ -94,9 +99,9 @@ def _chart(name: str, curves: list[Curve]) -> Chart:
     return Chart(name, title, lines, form)
 
 
-def _zoom(curves: list[Curve]) -> Chart:
+def _zoom(name: str, curves: list[Curve]) -> Chart:
     """The last third of the accuracies of long runs, where the differences are."""
-    whole = _chart("test_top1", curves)
+    whole = _chart(name, curves)
     last = max((line.points[-1].x for line in whole.drawn), default=0)
     first = last - last // 3
     lines = [
@@ -106,8 +111,8 @@ def _zoom(curves: list[Curve]) -> Chart:
         for line in whole.lines
         if last >= ZOOM_FROM
     ]
-    title = f"Test accuracy, epochs {first:g}–{last:g} (%)"
-    return Chart("test_top1_late", title, lines, whole.form)
+    title = whole.title.replace("top-1", f"epochs {first:g}–{last:g}")
+    return Chart(f"{name}_late", title, lines, whole.form)
 
 
 def _disagreement(curves: list[Curve]) -> Chart:

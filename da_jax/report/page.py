@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from markupsafe import Markup
 
 import da_jax
@@ -17,6 +16,7 @@ from da_jax.report.chart import style
 from da_jax.report.curves import charts, colors
 from da_jax.report.pictures import exhibits
 from da_jax.report.published import SOURCES
+from da_jax.report.rendering import ENVIRONMENT, source
 from da_jax.report.runs import ReportedRun
 from da_jax.report.table import Row, cells, settings
 
@@ -72,17 +72,10 @@ def create_page(
       table: their rows.
       others: folders of no run whose figures and pictures are shown too.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("da_jax.report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    sheet, script = (_source(environment, name) for name in ("style.css", "sort.js"))
+    sheet, script = source("drawing.css") + source("style.css"), source("sort.js")
     shown = [run.folder for run in runs if run.config is not None] + list(others)
     today = datetime.date.today()
-    return environment.get_template("page.html").render(
+    return ENVIRONMENT.get_template("page.html").render(
         style=Markup(sheet),
         script=Markup(script),
         policy=_policy(sheet, script),
@@ -101,11 +94,6 @@ def create_page(
         differing=differing_fields(table),
         exhibits=[(folder, found) for folder in shown if (found := exhibits(folder))],
     )
-
-
-def _source(environment: jinja2.Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
 
 
 def _policy(sheet: str, script: str) -> str:

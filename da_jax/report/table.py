@@ -29,7 +29,8 @@ class Row:
       teacher: the accuracy of its teacher (of each, if there are several), in %.
       method: and, where other rows have the same pair and method, in what it differs.
       n: how many students there are.
-      best: `test_top1` of each at its best epoch, mean and `test_top1_std` (n − 1).
+      best: `test_top1` of each at its best epoch, mean and `test_top1_std` (n − 1);
+        with `validation_top1` where that chose the epoch. None before there is one.
       last: the same at its last epoch.
       published: for this pair and method.
       epochs: how many, and of how many if there are more to come.
@@ -127,8 +128,8 @@ def _row(runs: list[ReportedRun]) -> Row:
         teacher=", ".join(dict.fromkeys(teachers)) or "–",
         method=method,
         n=len(seeds),
-        best=summary([seed["best"] for seed in seeds]) if seeds else None,
-        last=summary([seed["last"] for seed in seeds]) if seeds else None,
+        best=_on_test_set(seeds, "best"),
+        last=_on_test_set(seeds, "last"),
         published=published(config) if config else [],
         epochs=epochs,
         device="; ".join(dict.fromkeys(run.device for run in runs if run.device))
@@ -136,6 +137,13 @@ def _row(runs: list[ReportedRun]) -> Row:
         hours=sum(hours) if hours else None,
         state=_state(runs, seeds),
     )
+
+
+def _on_test_set(seeds: list[dict[str, Any]], which: str) -> dict[str, Any] | None:
+    """The mean, unless the test set is still to be read."""
+    figures = [seed[which] for seed in seeds]
+    has_all = figures and all("test_top1" in of_seed for of_seed in figures)
+    return summary(figures) if has_all else None
 
 
 def _state(runs: list[ReportedRun], seeds: list[dict[str, Any]]) -> str:
@@ -184,7 +192,7 @@ def cells(row: Row) -> dict[str, str]:
         "teacher": row.teacher,
         "method": row.method,
         "n": str(row.n) if row.n else "–",
-        "best": accuracy(row.best) if row.best else "–",
+        "best": _best(row),
         "last": accuracy(row.last) if row.last else "–",
         "published": "; ".join(map(str, row.published)) or "–",
         "epochs": row.epochs,
@@ -192,6 +200,13 @@ def cells(row: Row) -> dict[str, str]:
         "hours": f"{row.hours:.2f}" if row.hours is not None else "–",
         "state": row.state,
     }
+
+
+def _best(row: Row) -> str:
+    if row.best is None:
+        return "–"
+    is_held_out = "validation_top1" in row.best
+    return accuracy(row.best) + " (by validation)" * is_held_out
 
 
 def markdown(table: Sequence[Row]) -> str:
