@@ -48,6 +48,7 @@ class Child:
             for stream, file in enumerate(self._said, start=1):
                 os.dup2(file.fileno(), stream)
             sys.argv = [module, *arguments]
+            sys.orig_argv = ["python", "-m", *sys.argv]
             runpy.run_module(module, run_name="__main__", alter_sys=True)
             sys.stdout.flush()
             os._exit(0)
