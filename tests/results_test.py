@@ -1,5 +1,6 @@
-"""What `results/` promises: commands that can be run."""
+"""What `results/` promises: commands that can be run, and figures that are of them."""
 
+import json
 import re
 import shlex
 import sys
@@ -9,9 +10,16 @@ from absl import flags
 from ml_collections import config_flags
 
 from da_jax.configuration import check_config
+from da_jax.fields import flatten
+from da_jax.report.curves import charts
+from da_jax.report.rendering import draw, file_name
+from da_jax.report.runs import is_of_a_run, read_run, read_runs
+from da_jax.report.table import markdown, rows
 from tests.main_test import REPOSITORY
 
-WANTED = (REPOSITORY / "results" / "README.md").read_text()
+RESULTS = REPOSITORY / "results"
+RUNS = sorted(folder for folder in RESULTS.iterdir() if is_of_a_run(folder))
+WANTED = (RESULTS / "README.md").read_text()
 COMMANDS = re.findall(r"python -m da_jax\.main .*", WANTED.replace("\\\n", " "))
 
 
@@ -46,3 +54,34 @@ def test_a_wanted_run_is_one_that_can_be_meant(parse, command):
 def test_every_wanted_run_has_a_folder_of_its_own(parse):
     workdirs = [parse(command)[1] for command in COMMANDS]
     assert len(set(workdirs)) == len(workdirs) > 10
+
+
+@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_a_run_here_is_finished_and_of_its_command(parse, folder):
+    run = read_run(folder)
+    assert run.state == "finished"
+    assert run.teacher_top1 is not None or not run.config["teacher"]["model"]
+    command = run.results["command"]
+    assert command in {shlex.join(shlex.split(wanted)) for wanted in COMMANDS}
+    config, workdir = parse(command)
+    assert workdir == f"results/{folder.name}"
+    meant = json.loads(json.dumps(config.to_dict()))
+    assert dict(flatten(run.config)).items() <= dict(flatten(meant)).items()
+
+
+def test_the_readme_has_the_table_that_the_report_makes():
+    assert RUNS
+    table = markdown(rows(read_runs(RUNS)))
+    assert f"\n\n{table}\n" in (REPOSITORY / "README.md").read_text()
+
+
+def test_the_curves_here_are_those_that_the_report_draws():
+    runs = [folder for folder in RUNS if folder.name.startswith("resnet20_resnet8_")]
+    drawn = {
+        file_name(dataset, chart): draw(chart)
+        for dataset, of_dataset in charts(rows(read_runs(runs))).items()
+        for chart in of_dataset
+    }
+    for name in ("test_top1", "disagreement"):
+        picture = (RESULTS / f"resnet20_resnet8_{name}.svg").read_text()
+        assert picture == drawn[f"cifar100_{name}.svg"]
