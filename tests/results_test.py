@@ -12,10 +12,11 @@ from ml_collections import config_flags
 from da_jax.configuration import check_config
 from da_jax.fields import flatten
 from da_jax.report.curves import charts
-from da_jax.report.rendering import draw, file_name
-from da_jax.report.runs import is_of_a_run, read_run, read_runs
-from da_jax.report.table import markdown, rows
+from da_jax.report.rendering import draw_all
+from da_jax.report.runs import is_of_a_run, read_run
+from da_jax.report.table import markdown
 from tests.main_test import REPOSITORY
+from tests.run_folders import table_of
 
 RESULTS = REPOSITORY / "results"
 RUNS = sorted(folder for folder in RESULTS.iterdir() if is_of_a_run(folder))
@@ -71,17 +72,13 @@ def test_a_run_here_is_finished_and_of_its_command(parse, folder):
 
 def test_the_readme_has_the_table_that_the_report_makes():
     assert RUNS
-    table = markdown(rows(read_runs(RUNS)))
+    table = markdown(table_of(*RUNS))
     assert f"\n\n{table}\n" in (REPOSITORY / "README.md").read_text()
 
 
 def test_the_curves_here_are_those_that_the_report_draws():
     runs = [folder for folder in RUNS if folder.name.startswith("resnet20_resnet8_")]
-    drawn = {
-        file_name(dataset, chart): draw(chart)
-        for dataset, of_dataset in charts(rows(read_runs(runs))).items()
-        for chart in of_dataset
-    }
+    drawn = draw_all(charts(table_of(*runs)))
     for name in ("test_top1", "disagreement"):
         picture = (RESULTS / f"resnet20_resnet8_{name}.svg").read_text()
         assert picture == drawn[f"cifar100_{name}.svg"]

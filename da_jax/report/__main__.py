@@ -40,7 +40,7 @@ def main() -> None:
     from da_jax.report.curves import charts  # argparse has spoken
     from da_jax.report.page import create_page
     from da_jax.report.pictures import has_exhibits
-    from da_jax.report.rendering import draw, file_name
+    from da_jax.report.rendering import draw_all
     from da_jax.report.runs import is_of_a_run, read_runs
     from da_jax.report.table import markdown, rows
 
@@ -55,9 +55,8 @@ def main() -> None:
     table = rows(runs)
     page = create_page(runs, table, others)
     contents = {"report.html": page, "report.md": markdown(table)}
-    for dataset, drawn in charts(table).items():
-        for chart in drawn:
-            contents[f"curves/{file_name(dataset, chart)}"] = draw(chart)
+    for name, drawing in draw_all(charts(table)).items():
+        contents[f"curves/{name}"] = drawing
     with _writing(output):
         for name, content in contents.items():
             (output / name).parent.mkdir(exist_ok=True)

@@ -1,6 +1,7 @@
 """What fills the templates: the page's, and a chart's as a file of its own."""
 
 import re
+from collections.abc import Mapping, Sequence
 
 import jinja2
 from markupsafe import Markup
@@ -26,6 +27,15 @@ def draw(chart: Chart) -> str:
     """A chart as an SVG that brings its style along, for light and dark."""
     style = Markup(source("drawing.css"))
     return ENVIRONMENT.get_template("drawing.svg").render(chart=chart, style=style)
+
+
+def draw_all(charts: Mapping[str, Sequence[Chart]]) -> dict[str, str]:
+    """The SVG of every chart, by file name; `charts` is by data set."""
+    return {
+        file_name(dataset, chart): draw(chart)
+        for dataset, of_dataset in charts.items()
+        for chart in of_dataset
+    }
 
 
 def file_name(dataset: str, chart: Chart) -> str:
