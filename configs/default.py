@@ -101,7 +101,9 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.parallel = "batch"  # what several devices share out; or "seeds"
     config.dataset = "cifar100"
     config.data_dir = ""  # TFDS's folder; empty for its default
-    config.validation_size = 0  # training examples held out to choose the epoch on
+    config.train_size = 0  # how much of the training set there is; 0: all of it
+    config.train_seed = 0  # which part
+    config.validation_size = 0  # of it, held out to choose the epoch on
     config.validation_seed = 0  # which ones
     config.student = student
     config.teacher = ConfigDict()
@@ -141,6 +143,7 @@ def defaults(name: str, student: str) -> ConfigDict:
     )
     config.drop_remainder = True  # of an epoch's last, short batch
     config.eval_batch_size = 500
+    config.eval_every = 1  # epochs; the last is always evaluated
     config.checkpoint_every = 1  # epochs
     config.steps_per_call = 0  # steps a program; 0: 1 on CPUs, else the epoch
     config.profile_steps = 0  # of the second epoch, traced into WORKDIR/profile

@@ -50,6 +50,8 @@ PROBABILITY: Range = (lambda value: 0 <= value <= 1, "from 0 to 1")
 RANGES: dict[str, Range] = {
     "seed": SEED,
     "num_seeds": AT_LEAST_ONE,
+    "train_size": (lambda value: value >= 0, "at least 0 (0: all)"),
+    "train_seed": SEED,
     "validation_size": NOT_NEGATIVE,
     "validation_seed": SEED,
     "num_epochs": AT_LEAST_ONE,
@@ -58,6 +60,7 @@ RANGES: dict[str, Range] = {
     "steps_per_call": (lambda value: value >= 0, "at least 0 (0: automatic)"),
     "profile_steps": (lambda value: value >= 0, "at least 0 (0: no trace)"),
     "gallery_every": (lambda value: value >= 0, "at least 0 (0: never)"),
+    "eval_every": AT_LEAST_ONE,
     "checkpoint_every": AT_LEAST_ONE,
     "optimizer.learning_rate": POSITIVE,
     "optimizer.momentum": BELOW_ONE,

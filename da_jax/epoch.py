@@ -34,17 +34,17 @@ class Epoch:
       number: from 0.
       start: when it was started, in seconds.
       states: the students after it, with its metrics.
-      judged: the sums of its evaluation's metrics.
+      judged: the sums of its evaluation's metrics, or None without an evaluation.
     """
 
     number: int
     start: float
     states: States
-    judged: tuple[Metrics, ...]
+    judged: tuple[Metrics, ...] | None
 
 
 class Trainer:
-    """Trains a run's students, epoch after epoch, and evaluates them after each.
+    """Trains a run's students, epoch after epoch, and evaluates them in between.
 
     Where the programs run ahead of the host it doesn't wait for an epoch's end.
 
@@ -82,12 +82,15 @@ class Trainer:
         self._epochs_started = 0
         self._compiled = False
 
-    def start_epoch(self, number: int, last_seconds: float | None) -> Epoch | None:
+    def start_epoch(
+        self, number: int, last_seconds: float | None, *, evaluate: bool = True
+    ) -> Epoch | None:
         """Has the devices train, from where the states are, and evaluate for an epoch.
 
         Args:
           number: of the epoch, from 0.
           last_seconds: what the epoch before took, if that is known.
+          evaluate: whether an evaluation follows.
 
         Returns:
           The epoch, or None if it was to end before all its steps were taken.
@@ -96,10 +99,12 @@ class Trainer:
         if not self._train(number, last_seconds):
             return None
         programs, states = self._run.programs, self.states
-        networks = [state.variables for state in states]
-        judged = programs.evaluate(
-            networks, self._run.judge, self._run.config.eval_batch_size
-        )
+        judged = None
+        if evaluate:
+            networks = [state.variables for state in states]
+            judged = programs.evaluate(
+                networks, self._run.judge, self._run.config.eval_batch_size
+            )
         if programs.runs_ahead:  # the next epoch takes the states' memory
             states = jax.tree.map(jnp.copy, states)
         self._epochs_started += 1

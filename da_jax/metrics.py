@@ -192,6 +192,21 @@ def judging_split(record: Record) -> str:
     return "validation" if is_held_out else "test"
 
 
+def is_due(epoch: int, every: int, num_epochs: int) -> bool:
+    """Whether `epoch` (from 1) is a multiple of `every`, or the last."""
+    return epoch % every == 0 or epoch == num_epochs
+
+
+def evaluated(history: list[Record]) -> list[Record]:
+    """The records of the epochs after which the students were evaluated."""
+    names = ("test_top1", "validation_top1")
+    return [
+        record
+        for record in history
+        if any(name in by_seed(record)[0] for name in names)
+    ]
+
+
 def judged_top1(record: Record) -> float:
     """The top-1 accuracy in % by which an epoch is judged."""
     top1: float = record[f"{judging_split(record)}_top1"]
@@ -210,15 +225,18 @@ def _scalars(record: Record) -> Iterator[tuple[str, float]]:
 
 def console_line(record: Record) -> str:
     """An epoch's record for people, in one line."""
-    split = judging_split(record)
     parts = [
         f"epoch {record['epoch']:3d}",
         f"lr {record['learning_rate']:.3g}",
         f"loss {_figure(record['train_loss'], '.4f')}",
         f"train {record['train_top1']:.2f} %",
-        f"{split} {record[f'{split}_top1']:.2f} %"
-        f" (top-5 {record[f'{split}_top5']:.2f} %)",
     ]
+    if evaluated([record]):
+        split = judging_split(record)
+        parts.append(
+            f"{split} {record[f'{split}_top1']:.2f} %"
+            f" (top-5 {record[f'{split}_top5']:.2f} %)"
+        )
     if "seeds" in record:
         parts[-1] += f", {len(record['seeds'])} seeds' mean"
     if "train_augmented" in record:

@@ -12,7 +12,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import da_jax
-from da_jax.metrics import Record, by_seed, judged_top1, judging_split
+from da_jax.metrics import (
+    Record,
+    by_seed,
+    evaluated,
+    judged_top1,
+    judging_split,
+)
 
 FIGURES = ("top1", "top5", "loss")
 PROTOCOLS = {"test": "test-best", "validation": "validation"}
@@ -24,15 +30,23 @@ def best_record(history: list[Record], student: int) -> Record:
     """A student's metrics in the epoch of its best accuracy, the first of equals.
 
     Args:
-      history: a record an epoch.
+      history: a record an epoch; at least one was evaluated.
       student: which of the seeds, from 0.
     """
-    best = max(history, key=lambda record: judged_top1(by_seed(record)[student]))
+    best = max(
+        evaluated(history),
+        key=lambda record: judged_top1(by_seed(record)[student]),
+    )
     return {"epoch": best["epoch"], **by_seed(best)[student]}
 
 
 def best_student(history: list[Record]) -> int:
-    """Which of the seeds has the best accuracy of all, from 0."""
+    """Which of the seeds has the best accuracy of all, from 0.
+
+    It is the first of them before there was an evaluation.
+    """
+    if not evaluated(history):
+        return 0
     count = len(by_seed(history[-1]))
     top1 = [judged_top1(best_record(history, student)) for student in range(count)]
     return top1.index(max(top1))
@@ -93,15 +107,19 @@ def versions() -> dict[str, str]:
 def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]:
     """The best and last figures of each student, of the seeds from `first_seed` on.
 
-    One whose loss wasn't finite any more has `diverged_at`, the first such step.
+    There are none before the first evaluation. A student whose loss became infinite or
+    NaN has `diverged_at`, the first such step.
     """
-    seeds = []
-    split = judging_split(history[-1])
+    seeds: list[dict[str, Any]] = []
+    records = evaluated(history)
+    if not records:
+        return seeds
+    split = judging_split(records[-1])
     names = ("epoch", *(f"{split}_{figure}" for figure in FIGURES))
-    for student, last in enumerate(by_seed(history[-1])):
+    for student, last in enumerate(by_seed(records[-1])):
         seed = first_seed + student
-        best = best_record(history, student)
-        last = {"epoch": history[-1]["epoch"], **last}
+        best = best_record(records, student)
+        last = {"epoch": records[-1]["epoch"], **last}
         seeds.append(
             {
                 "seed": seed,

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from da_jax import checkpointing, locations
 from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import Dataset, Examples, hold_out, load_dataset
+from da_jax.datasets import Dataset, Examples, hold_out, load_dataset, take_part
 from da_jax.errors import UserError
 from da_jax.fields import differing_fields
 from da_jax.files import read_json, write_json
@@ -73,9 +73,21 @@ def set_up(config: ConfigDict, workdir: Path) -> Run:
       UserError: one of them can't be loaded, they don't fit each other, or the devices
         don't divide the batches or the seeds.
     """
-    dataset = load_dataset(config.dataset, locations.data_dir(config.data_dir))
+    dataset = load_data(config)
     teacher = load_teacher(config, dataset) if config.teacher.model else None
     return create_run(config, workdir, dataset, teacher)
+
+
+def load_data(config: ConfigDict) -> Dataset:
+    """The config's data set, with as much of its training set as it asks for.
+
+    Raises:
+      UserError: it can't be loaded, or has fewer training examples.
+    """
+    dataset = load_dataset(config.dataset, locations.data_dir(config.data_dir))
+    if config.train_size:
+        dataset = take_part(dataset, config.train_size, config.train_seed)
+    return dataset
 
 
 def create_run(

@@ -24,7 +24,7 @@ from da_jax.epoch import Epoch, Trainer
 from da_jax.errors import DivergedError
 from da_jax.files import write_json
 from da_jax.interruption import Interruption, RunEndedError
-from da_jax.metrics import Record, Writers, create_record, tidy
+from da_jax.metrics import Record, Writers, create_record, evaluated, is_due, tidy
 from da_jax.models import create_model
 from da_jax.predictions import evaluate_network
 from da_jax.results import best_record, best_student, create_results
@@ -153,7 +153,8 @@ def _train(
         for epoch in range(len(progress.history), num_epochs):
             bar.set_description(f"epoch {epoch + 1}/{num_epochs}")
             last = progress.history[-1]["seconds"] if progress.history else None
-            started = trainer.start_epoch(epoch, last)
+            is_judged = is_due(epoch + 1, run.config.eval_every, num_epochs)
+            started = trainer.start_epoch(epoch, last, evaluate=is_judged)
             if started is not None:
                 under_way.append(started)
             is_end = parallel.from_first_process(interruption.is_requested())
@@ -185,7 +186,9 @@ def _finish_epoch(
       DivergedError: no student's loss is finite any more.
     """
     train = run.programs.mean_metrics(tuple(state.metrics for state in epoch.states))
-    judged = run.programs.mean_metrics(epoch.judged)
+    judged: list[dict[str, float]] = [{} for _ in run.seeds]
+    if epoch.judged is not None:
+        judged = run.programs.mean_metrics(epoch.judged)
     now = time.perf_counter()
     seconds = now - max(epoch.start, progress.last_finish)
     progress.last_finish = now
@@ -218,16 +221,17 @@ def _show(run: Run, student: TrainState, record: Record, writers: Writers) -> No
             writers.write_gallery(record["step"], gallery, run.gallery.draw(gallery))
 
 
-def is_due(epoch: int, every: int, num_epochs: int) -> bool:
-    """Whether `epoch` (from 1) is one of `every` so many, or the last."""
-    return epoch % every == 0 or epoch == num_epochs
-
-
 def _keep_best(progress: Progress, students: list[TrainState]) -> None:
-    """Keeps the students of the last epoch for whom it was the best so far."""
+    """Keeps the students of the last epoch for whom it was the best so far.
+
+    Before the first evaluation the newest students are kept.
+    """
     epoch = progress.history[-1]["epoch"]
+    was_evaluated = evaluated(progress.history)
     for index, student in enumerate(students):
-        if best_record(progress.history, index)["epoch"] == epoch:
+        if not was_evaluated or (
+            best_record(progress.history, index)["epoch"] == epoch
+        ):
             progress.best[index] = student.variables
 
 

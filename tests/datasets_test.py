@@ -8,17 +8,21 @@ import tarfile
 import numpy as np
 import pytest
 
+from configs.digits import get_config
 from da_jax import locations
 from da_jax.datasets import (
     DATASETS,
+    Examples,
     cifar100,
     cifar_archive,
     digits,
     hold_out,
     load_dataset,
+    take_part,
 )
 from da_jax.datasets.cifar_archive import read_archive
 from da_jax.errors import UserError
+from da_jax.run import load_data
 
 SIZES = {"train": 30, "test": 12}
 FINE = [f"fine_{index}" for index in range(100)]
@@ -164,6 +168,56 @@ def test_what_is_held_out_is_of_all_classes_and_isn_t_trained_on():
     for size in (9, 1430):
         with pytest.raises(UserError, match="validation_size"):
             hold_out(dataset, size, seed=0)
+
+
+class Recorded(np.ndarray):
+    """An array that remembers which of its rows were asked for."""
+
+    asked: list
+
+    def __getitem__(self, rows):
+        self.asked.append(rows)
+        return super().__getitem__(rows).view(np.ndarray)
+
+
+def test_a_part_of_the_training_set_is_stratified_seeded_and_all_that_is_read(
+    monkeypatch,
+):
+    full = digits.load()
+    images, labels = full.train
+    part = take_part(full, 300, seed=0).train
+    shares = np.bincount(part.labels) / np.bincount(labels)
+    np.testing.assert_allclose(shares, 300 / 1437, atol=0.006)
+
+    recorded = images.view(Recorded)
+    recorded.asked = []
+    watched = dataclasses.replace(full, train=Examples(recorded, labels))
+    again = take_part(watched, 300, seed=0).train
+    np.testing.assert_array_equal(again.images, part.images)
+    (asked,) = recorded.asked
+    assert len(set(asked)) == 300 and list(asked) == sorted(asked)
+    assert type(again.images) is np.ndarray
+
+    # A run's data: the images outside the part may be anything.
+    config = get_config()
+    config.train_size = 300
+    garbage = np.full_like(images, 255)
+    garbage[asked] = images[asked]
+    poisoned = dataclasses.replace(full, train=Examples(garbage, labels))
+    monkeypatch.setitem(DATASETS, "digits", lambda data_dir: poisoned)
+    data = load_data(config)
+    np.testing.assert_array_equal(data.train.images, part.images)
+    np.testing.assert_array_equal(data.train.labels, part.labels)
+    kept, held_out = hold_out(data, 60, seed=0)
+    together = np.concatenate([kept.train.images, held_out.images])
+    assert sorted(map(bytes, together)) == sorted(map(bytes, part.images))
+
+    config.train_seed = 1
+    assert not np.array_equal(load_data(config).train.labels, part.labels)
+    assert take_part(full, len(labels), seed=0) is full
+    for size in (9, 1430, 2000):
+        with pytest.raises(UserError, match="train_size"):
+            take_part(full, size, seed=0)
 
 
 def test_classes_have_as_many_names_as_there_are(monkeypatch):

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.util import tensor_util
 
+from da_jax.checkpointing import load_model
 from da_jax.epoch import FIRST_STEP
 from da_jax.evaluate import evaluate
 
@@ -228,6 +230,58 @@ def test_what_is_held_out_chooses_and_the_test_set_is_read_at_the_end(tmp_path):
     teacher = evaluate("resnet20", folder, "digits", data_dir=tmp_path)
     assert results["teacher"]["test_top1"] == pytest.approx(teacher["top1"])
     assert results["teacher"]["test_loss"] == pytest.approx(teacher["loss"], rel=1e-4)
+
+
+def test_fewer_evaluations_change_nothing_else(tmp_path):
+    """Two seeds judged by held-out images, resumed where there was no evaluation."""
+    command = (
+        *("--config=configs/digits.py", *SHORT, "--config.num_seeds=2"),
+        *("--config.train_size=900", "--config.validation_size=180"),
+        *("--config.num_epochs=5", "--config.checkpoint_every=3"),
+    )
+    every, few = tmp_path / "every", tmp_path / "few"
+    done = main(*command, f"--workdir={every}")
+    assert done.returncode == 0, done.stderr
+    command = (*command, "--config.eval_every=4", f"--workdir={few}")
+    done = main(*command)
+    assert done.returncode == 0, done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("epoch")]
+    assert ["validation" in line for line in said] == [False] * 3 + [True] * 2
+
+    def of_seeds(workdir, prefix):
+        return [
+            [
+                {name: value for name, value in seed.items() if name.startswith(prefix)}
+                for seed in record["seeds"]
+            ]
+            for record in records(workdir)
+        ]
+
+    assert of_seeds(few, "train") == of_seeds(every, "train")
+    judged = of_seeds(every, "validation")
+    assert of_seeds(few, "validation") == [[{}, {}]] * 3 + judged[3:]
+    results = json.loads((few / "results.json").read_text())
+    for index, seed in enumerate(results["seeds"]):
+        top1 = {epoch: judged[epoch - 1][index]["validation_top1"] for epoch in (4, 5)}
+        assert seed["best"]["epoch"] == max(top1, key=top1.get)
+        assert seed["best"]["validation_top1"] == max(top1.values())
+        assert seed["last"]["epoch"] == 5
+
+    shutil.rmtree(few / "checkpoints" / "10")
+    newest = load_model(few, last=True)  # without an evaluation it is the best one
+    for one, two in zip(
+        jax.tree.leaves(load_model(few).variables),
+        jax.tree.leaves(newest.variables),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(one, two)
+    first = records(few)
+    done = main(*command)
+    assert done.returncode == 0, done.stderr
+    assert "going on after step 6" in done.stdout
+    again = json.loads((few / "results.json").read_text())
+    assert again["seeds"] == results["seeds"]
+    assert of_seeds(few, "") == [record["seeds"] for record in first]
 
 
 def two_processes(*arguments):

@@ -1,5 +1,6 @@
 """What `results/` promises: commands that can be run, and figures that are of them."""
 
+import itertools
 import json
 import re
 import shlex
@@ -20,8 +21,25 @@ from tests.run_folders import table_of
 
 RESULTS = REPOSITORY / "results"
 RUNS = sorted(folder for folder in RESULTS.iterdir() if is_of_a_run(folder))
+EVIDENCE = sorted(
+    folder for folder in RESULTS.glob("evidence/*") if is_of_a_run(folder)
+)
 WANTED = (RESULTS / "README.md").read_text()
-COMMANDS = re.findall(r"python -m da_jax\.main .*", WANTED.replace("\\\n", " "))
+PROTOCOL = (RESULTS / "PROTOCOL.md").read_text()
+SEEDS = range(5)
+
+
+def main_commands(text):
+    """The commands that train, each in one line."""
+    return re.findall(r"python -m da_jax\.main .*", text.replace("\\\n", " "))
+
+
+OF_PROTOCOL = [
+    command.replace("SEED", str(seed))
+    for command in main_commands(PROTOCOL)
+    for seed in SEEDS
+]
+COMMANDS = main_commands(WANTED) + OF_PROTOCOL
 
 
 @pytest.fixture
@@ -57,7 +75,18 @@ def test_every_wanted_run_has_a_folder_of_its_own(parse):
     assert len(set(workdirs)) == len(workdirs) > 10
 
 
-@pytest.mark.parametrize("folder", RUNS, ids=lambda folder: folder.name)
+def test_the_protocol_s_runs_differ_in_seed_and_augmentation_alone(parse):
+    configs = [parse(command)[0].to_dict() for command in OF_PROTOCOL]
+    arms = {(config["augmentation"], config["seed"]) for config in configs}
+    assert arms == set(itertools.product(("none", "disagreement", "noise"), SEEDS))
+    for config in configs:
+        assert config["train_size"] == 5000 and config["eval_every"] == 10
+        for name in ("augmentation", "seed", "name"):
+            del config[name]
+    assert all(config == configs[0] for config in configs)
+
+
+@pytest.mark.parametrize("folder", RUNS + EVIDENCE, ids=lambda folder: folder.name)
 def test_a_run_here_is_finished_and_of_its_command(parse, folder):
     run = read_run(folder)
     assert run.state == "finished"
@@ -65,7 +94,7 @@ def test_a_run_here_is_finished_and_of_its_command(parse, folder):
     command = run.results["command"]
     assert command in {shlex.join(shlex.split(wanted)) for wanted in COMMANDS}
     config, workdir = parse(command)
-    assert workdir == f"results/{folder.name}"
+    assert workdir == str(folder.relative_to(REPOSITORY))
     meant = json.loads(json.dumps(config.to_dict()))
     assert dict(flatten(run.config)).items() <= dict(flatten(meant)).items()
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from da_jax.datasets import cifar100, digits
-from da_jax.datasets.held_out import hold_out
 from da_jax.datasets.interface import Dataset, Examples
+from da_jax.datasets.parts import hold_out, take_part
 from da_jax.errors import UserError, unknown_name
 
-__all__ = ["DATASETS", "Dataset", "Examples", "hold_out", "load_dataset"]
+__all__ = ["DATASETS", "Dataset", "Examples", "hold_out", "load_dataset", "take_part"]
 
 DATASETS: dict[str, Callable[[Path], Dataset]] = {
     "cifar100": cifar100.load,

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeGuard
 
-from da_jax.metrics import by_seed, judging_split
+from da_jax.metrics import by_seed, is_due, judging_split
 
 CONFIG = {
     "seed": int,
@@ -37,19 +37,26 @@ def check_config(content: Any) -> None:
     for name, kind in CONFIG.items():
         _field(content, name, kind)
     _field(content["teacher"], "model", str)
+    if _field({"eval_every": 1} | content, "eval_every", int) < 1:
+        raise DamagedError(f"its eval_every is {content['eval_every']!r:.40}")
 
 
-def check_record(content: Any, num_seeds: int) -> None:
-    """Refuses what isn't an epoch's record of so many seeds."""
+def check_record(content: Any, config: dict[str, Any]) -> None:
+    """Refuses what isn't an epoch's record of a run with this config."""
     for name, kind in RECORD.items():
         if _field(content, name, kind) <= 0:
             raise DamagedError(f"its {name} is {content[name]!r:.40}")
     if "diverged" in content:
         _field(content, "diverged", dict)
     students = by_seed(content)
-    if not isinstance(students, list) or len(students) != num_seeds:
-        raise DamagedError(f"it isn't of {num_seeds} seeds")
-    split = judging_split(content) if isinstance(students[0], dict) else "test"
+    if not isinstance(students, list) or len(students) != config["num_seeds"]:
+        raise DamagedError(f"it isn't of {config['num_seeds']} seeds")
+    if not all(isinstance(student, dict) for student in students):
+        raise DamagedError("its seeds aren't objects")
+    every = config.get("eval_every", 1)
+    if not is_due(content["epoch"], every, config["num_epochs"]):
+        return
+    split = judging_split(content)
     for student in students:
         _check_figures(student, split)
 

@@ -118,7 +118,7 @@ def read_run(folder: Path) -> ReportedRun:
         config = _read(config_file, check_config)
     except DamagedError as error:
         return ReportedRun(folder, f"damaged: {error}")
-    history, damage = _read_history(metrics_file, config["num_seeds"])
+    history, damage = _read_history(metrics_file, config)
     results = None
     if results_file.exists():
         try:
@@ -152,7 +152,7 @@ def _read(path: Path, check: Callable[[Any], None]) -> dict[str, Any]:
     return dict(content)
 
 
-def _read_history(path: Path, num_seeds: int) -> tuple[list[Record], list[str]]:
+def _read_history(path: Path, config: dict[str, Any]) -> tuple[list[Record], list[str]]:
     """The records that can be read, by epoch, and what is wrong with the others."""
     try:
         lines = path.read_bytes().split(b"\n")
@@ -167,7 +167,7 @@ def _read_history(path: Path, num_seeds: int) -> tuple[list[Record], list[str]]:
             continue
         try:
             record = json.loads(line)
-            check_record(record, num_seeds)
+            check_record(record, config)
         except (ValueError, RecursionError) as error:
             damaged.append(f"{path.name}, line {number}: {_why(error)}")
         else:

@@ -84,6 +84,7 @@ class Lanes:
             return False
         programs = self._run.programs
         trained = programs.mean_metrics(tuple(state.metrics for state in epoch.states))
+        assert epoch.judged is not None, "the pruner looks at every epoch"
         judged = programs.mean_metrics(epoch.judged)
         self._epoch += 1
         self._seconds = time.perf_counter() - epoch.start

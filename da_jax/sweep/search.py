@@ -9,11 +9,9 @@ from optuna.trial import TrialState
 from tqdm import tqdm
 
 from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import load_dataset
 from da_jax.errors import UserError
 from da_jax.interruption import Interruption, RunEndedError
-from da_jax.locations import data_dir
-from da_jax.run import create_run, load_teacher
+from da_jax.run import create_run, load_data, load_teacher
 from da_jax.state import Problem
 from da_jax.sweep.lanes import Lanes
 from da_jax.sweep.space import Space, ends, with_values
@@ -47,7 +45,7 @@ class Search:
         self.config = config.copy_and_resolve_references()
         self._space = space
         self._num_lanes = num_lanes
-        self._dataset = load_dataset(config.dataset, data_dir(config.data_dir))
+        self._dataset = load_data(config)
         if not config.validation_size:
             self.config.validation_size = len(self._dataset.train.labels) // 10
         if num_lanes > 1:
