@@ -100,6 +100,11 @@ FAMILIES = (
 )
 
 
+def is_bundled(name: str) -> bool:
+    """Whether there are rules for architecture `name`."""
+    return any(re.fullmatch(family.models, name) for family in FAMILIES)
+
+
 def family(name: str) -> Family:
     """The family of architecture `name`."""
     for candidate in FAMILIES:

@@ -44,10 +44,10 @@ def convert_state_dict(name: str, state_dict: Mapping[str, Any]) -> dict[str, An
     return flax.traverse_util.unflatten_dict(variables)
 
 
-def to_torch_state_dict(
+def to_numpy_state_dict(
     name: str, variables: Mapping[str, Any]
-) -> dict[str, "torch.Tensor"]:
-    """Flax variables of model `name` as a state dict for PyTorch's `load_state_dict`.
+) -> dict[str, np.ndarray]:
+    """Flax variables of model `name` as a PyTorch state dict of arrays.
 
     The inverse of `convert_state_dict`, to the bit; `num_batches_tracked` is 0.
 
@@ -57,26 +57,34 @@ def to_torch_state_dict(
         `da_jax.checkpointing.load_model(directory).variables`.
 
     Returns:
-      PyTorch's keys to CPU tensors, in the variables' precision.
+      PyTorch's keys to arrays in its layout, in the variables' precision.
 
     Raises:
       UserError: unknown model, or variables that don't fit it, with their names.
     """
-    import torch
-
     arrays = {}
     for path, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
         key = rules.torch_key(name, path[1:])
         arrays[key] = rules.torch_layout(path[-1], np.asarray(leaf))
     model = _describe(name, num_classes(name, arrays))
     _check_fit(name, arrays, {key: shape for key, _, shape in model})
-    tensors = {}
+    counted = {}
     for key, array in arrays.items():
-        tensors[key] = torch.from_numpy(array)
+        counted[key] = array
         module, _, leaf = key.rpartition(".")
         if leaf == rules.LEAVES["var"]:
-            tensors[f"{module}.{rules.COUNTER}"] = torch.tensor(0)
-    return tensors
+            counted[f"{module}.{rules.COUNTER}"] = np.array(0)
+    return counted
+
+
+def to_torch_state_dict(
+    name: str, variables: Mapping[str, Any]
+) -> dict[str, "torch.Tensor"]:
+    """`to_numpy_state_dict` as CPU tensors, for PyTorch's `load_state_dict`."""
+    import torch
+
+    arrays = to_numpy_state_dict(name, variables)
+    return {key: torch.tensor(array) for key, array in arrays.items()}
 
 
 def num_classes(name: str, state_dict: Mapping[str, Any]) -> int:

@@ -42,13 +42,7 @@ def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
       UserError: PyTorch isn't there, or the file is damaged, holds something else than
         tensors and plain values, or no state dict.
     """
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
-    try:
-        import torch
-    except ImportError:
-        raise UserError(
-            "reading PyTorch's checkpoints takes PyTorch: pip install -e '.[convert]'"
-        ) from None
+    torch = _import_torch()
     try:
         with (
             torch.serialization.safe_globals(_numpy_scalars()),
@@ -64,6 +58,28 @@ def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
         content = content["model"]
     _check_state_dict(name, content, torch.Tensor)
     return {key: tensor.detach().numpy() for key, tensor in content.items()}
+
+
+def save_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Writes a state dict under `model`, as mdistiller does, for `torch.load`.
+
+    Raises:
+      UserError: PyTorch isn't there.
+    """
+    torch = _import_torch()
+    tensors = {key: torch.tensor(array) for key, array in arrays.items()}
+    torch.save({"model": tensors}, path)
+
+
+def _import_torch() -> Any:
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
+    try:
+        import torch
+    except ImportError:
+        raise UserError(
+            "PyTorch's checkpoints take PyTorch: pip install -e '.[convert]'"
+        ) from None
+    return torch
 
 
 def _check(file: IO[bytes]) -> None:

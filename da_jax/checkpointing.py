@@ -1,11 +1,10 @@
-"""Everything that is kept on disk through Orbax, and verified when it is read.
+"""Everything that is kept on disk of networks, and verified when it is read.
 
-A *model folder* holds one network: `model.json` (architecture, classes, where it came
-from), `variables/` (Orbax) and `sha256.json`. Converted teachers and the best student
-of a finished run are model folders. A *run folder* holds `checkpoints/` of a training
-run.
-
-Orbax gives flipped bits back without a word; so the sha256 of every leaf is kept too.
+A *model folder* holds one network: `model.json` (architecture, classes, format of the
+weights, where it came from), the weights (see `da_jax.model_formats`) and
+`sha256.json`, the sha256 of every array. Converted teachers, the best student of a
+finished run and exported models are model folders. A *run folder* holds `checkpoints/`
+of a training run.
 """
 
 import contextlib
@@ -24,15 +23,15 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from da_jax.errors import UserError, reason, unreadable, warn
+from da_jax.digests import Tree, digests, verify
+from da_jax.errors import UserError, reason, unknown_name, unreadable, warn
 from da_jax.files import read_json, write_json
+from da_jax.model_formats import FORMATS, ORBAX
+from da_jax.orbax_options import this_process
 
 RUN_CHECKPOINTS = "checkpoints"
 KEPT = 2
 """How many of a run's last checkpoints stay."""
-
-Tree = dict[str, Any]
-"""Nested dictionaries of arrays."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,24 +49,32 @@ class Model:
     variables: Tree
 
 
-def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> None:
+def save_model(
+    directory: Path, model: Model, provenance: dict[str, Any], format: str = ORBAX
+) -> None:
     """Writes a model folder, whole or not at all, in place of one that is there.
 
     Args:
       directory: the folder to make.
       model: the network.
       provenance: what `model.json` shall say of its origin.
+      format: of the weights, a key of `FORMATS`.
 
     Raises:
       UserError: the directory exists and is no model folder, or can't be written.
     """
     check_target(directory)
     temporary = directory.with_name(f".{directory.name}.{os.getpid()}.tmp")
-    description = {"model": model.name, "num_classes": model.num_classes, **provenance}
+    description = {
+        **provenance,
+        "model": model.name,
+        "num_classes": model.num_classes,
+        "format": format,
+    }
     try:
         temporary.mkdir(parents=True)
-        with _checkpointer() as checkpointer:
-            checkpointer.save(temporary.absolute() / "variables", model.variables)
+        file, write, _ = FORMATS[format]
+        write(temporary / file, model.name, model.variables)
         write_json(temporary / "sha256.json", digests(model.variables))
         write_json(temporary / "model.json", description)
         if directory.exists():
@@ -77,20 +84,6 @@ def save_model(directory: Path, model: Model, provenance: dict[str, Any]) -> Non
         raise UserError(f"{directory} can't be written: {error.strerror}") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _this_process() -> ocp.options.MultiprocessingOptions:
-    """Orbax by itself in this process, waiting for no other."""
-    index = jax.process_index()
-    return ocp.options.MultiprocessingOptions(
-        primary_host=index,
-        active_processes={index},
-        barrier_sync_key_prefix=f"process_{index}",
-    )
-
-
-def _checkpointer() -> ocp.StandardCheckpointer:
-    return ocp.StandardCheckpointer(multiprocessing_options=_this_process())
 
 
 def check_target(directory: Path) -> None:
@@ -121,8 +114,13 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
     expected = read_json(directory / "sha256.json")
     try:
         model, num_classes = description["model"], description["num_classes"]
-        with _checkpointer() as checkpointer:
-            variables = checkpointer.restore(directory.absolute() / "variables")
+        format = description.get("format", ORBAX)
+        if format not in FORMATS:
+            raise unknown_name(f"format in {directory}/model.json", format, FORMATS)
+        file, _, read = FORMATS[format]
+        variables = read(directory / file, model)
+    except UserError:
+        raise
     except Exception as error:  # Orbax and TensorStore raise all kinds
         raise unreadable(directory, error) from error
     verify(directory, variables, expected)
@@ -170,7 +168,7 @@ class RunCheckpoints:
         self._directory = workdir.absolute() / RUN_CHECKPOINTS
         self._directory.mkdir(parents=True, exist_ok=True)
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=KEPT, create=False, multiprocessing_options=_this_process()
+            max_to_keep=KEPT, create=False, multiprocessing_options=this_process()
         )
         self._manager = ocp.CheckpointManager(self._directory, options=options)
 
@@ -316,33 +314,5 @@ def from_tree(target: Any, tree: Tree) -> Any:
     return flax.serialization.from_state_dict(target, tree)
 
 
-def digests(tree: Tree) -> dict[str, str]:
-    """The sha256 of each leaf's dtype, shape and bytes, by its path."""
-    leaves = flax.traverse_util.flatten_dict(tree, sep="/")
-    return {path: _digest(np.asarray(leaf)) for path, leaf in leaves.items()}
-
-
-def _digest(array: np.ndarray) -> str:
-    digest = hashlib.sha256(f"{array.dtype.str} {array.shape} ".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
 def _digest_of_json(content: Any) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
-
-
-def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
-    """Compares a tree that was read from `directory` with its sha256s.
-
-    Raises:
-      UserError: a leaf is missing, too many, or not what was written.
-    """
-    found = digests(tree)
-    differing = [path for path in expected if found.get(path) != expected[path]]
-    differing += [path for path in found if path not in expected]
-    if differing:
-        raise UserError(
-            f"{directory} is damaged: {len(differing)} of its {len(expected)} arrays"
-            f" differ from what was written, {differing[0]} first"
-        )

@@ -14,14 +14,14 @@ import pytest
 from hypothesis import given, settings
 
 from configs import ShuffleV2, resnet8x4, teacher
-from da_jax.report.curves import charts
+from da_jax.report.curves import charts, points
 from da_jax.report.page import create_page
 from da_jax.report.published import ORIGINAL, published
 from da_jax.report.runs import read_run, read_runs
 from da_jax.report.table import cells, markdown, rows
 from tests.main_test import REPOSITORY, main
 from tests.report_page_test import Page
-from tests.run_folders import STATES, make_run, table_of
+from tests.run_folders import STATES, TOP1, make_run, table_of
 
 
 def test_real_runs_of_several_seeds_are_one_row(short_runs):
@@ -95,6 +95,16 @@ def test_a_seed_counts_once(tmp_path):
     table = table_of(one, again, one, tmp_path / "again" / ".." / "one")
     assert [row.n for row in table] == [2, 1]
     assert table[1].state == f"finished; the same seed as {one}"
+
+
+def test_figures_are_of_the_epochs_that_were_evaluated(tmp_path):
+    run = make_run(tmp_path / "run", epochs=4, num_epochs=4, eval_every=3)
+    (row,) = table_of(run)
+    evaluated = {epoch: TOP1[epoch % 3 - 1] for epoch in (3, 4)}
+    assert row.best["test_top1"] == max(evaluated.values())
+    assert row.last["test_top1"] == evaluated[4]
+    shown = {point.x: point.mean for point in points(row, "test_top1")}
+    assert shown == evaluated
 
 
 def test_rows_of_one_method_say_in_what_they_differ(tmp_path):

@@ -3,6 +3,7 @@
 import json
 
 from configs import resnet8x4
+from da_jax.metrics import is_due
 from da_jax.report.runs import read_runs
 from da_jax.report.table import rows
 from da_jax.results import create_results
@@ -18,6 +19,7 @@ def make_run(folder, config=None, *, epochs=3, num_epochs=3, finished=True, **fi
     """A run folder as training leaves it, of figures made up here.
 
     Where some of the training set is held out, the test figures are a point lower.
+    Epochs that weren't evaluated have none.
     """
     config = config or resnet8x4.get_config("kd")
     config.update({"num_epochs": num_epochs, **fields})
@@ -39,6 +41,11 @@ def make_run(folder, config=None, *, epochs=3, num_epochs=3, finished=True, **fi
             }
             for seed in seeds
         ]
+        if not is_due(epoch, config["eval_every"], num_epochs):
+            own = [
+                {name: value for name, value in of_seed.items() if split not in name}
+                for of_seed in own
+            ]
         record = {"epoch": epoch, "step": 781 * epoch, "seconds": 10.0 + epoch}
         record |= {"learning_rate": 0.05, **own[0]}
         if len(seeds) > 1:
@@ -66,6 +73,18 @@ def make_run(folder, config=None, *, epochs=3, num_epochs=3, finished=True, **fi
 
 def table_of(*folders):
     return rows(read_runs(folders))
+
+
+def half_without_an_evaluation(folder):
+    make_run(folder, epochs=2, eval_every=5, finished=False)
+    return "epoch 2 of 3"
+
+
+def figures_missing(folder):
+    make_run(folder, eval_every=2, num_seeds=2)
+    file = folder / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"eval_every": 1}))
+    return "finished; damaged: metrics.jsonl, line 1: it has no test_top1"
 
 
 def half(folder):
@@ -180,7 +199,16 @@ def a_file(folder):
 
 
 STATES = [
-    *(half, not_begun, without_metrics, diverged, one_seed_diverged, cut_off),
+    *(
+        half_without_an_evaluation,
+        figures_missing,
+        half,
+        not_begun,
+        without_metrics,
+        diverged,
+        one_seed_diverged,
+        cut_off,
+    ),
     *(many_damaged_lines, other_number_of_seeds, config_without_student),
     *(config_cut_off, config_missing, results_without_seeds, results_not_a_number),
     *(metrics_are_a_folder, empty, missing, a_file),

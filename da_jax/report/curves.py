@@ -144,12 +144,17 @@ def _loss_parts(curves: list[Curve]) -> list[str]:
 
 
 def points(row: Row, name: str) -> list[Point]:
-    """The mean of `name` over a row's students, and its extremes, by epoch."""
+    """The mean of `name` over a row's students, and its extremes, by epoch.
+
+    Epochs whose records don't have it, such as those without an evaluation, have no
+    point; the line goes on over them.
+    """
     values: dict[int, list[float]] = {}
     for run in row.runs:
         for record in run.history:
-            found = _of_students(record, name)
-            values.setdefault(record["epoch"], []).extend(found)
+            if name in record or name in by_seed(record)[0]:
+                found = _of_students(record, name)
+                values.setdefault(record["epoch"], []).extend(found)
     return [_point(epoch, values[epoch]) for epoch in sorted(values)]
 
 
