@@ -71,9 +71,9 @@ def settings(arguments: argparse.Namespace) -> list[Setting]:
     return [*with_da, *without, *probabilities]
 
 
-def with_jax(setting: Setting, arguments: argparse.Namespace) -> Callable[[], None]:
+def with_jax(setting: Setting, images: int, test_images: int) -> Callable[[], None]:
     """An epoch of ours, evaluation included."""
-    run = setting.create_run(arguments.images, arguments.test_images)
+    run = setting.create_run(images, test_images)
     states = run.programs.create_train_states(0)
     trainer = Trainer(run, states, 0, tqdm(disable=True), say=lambda line: None)
     numbers = itertools.count()
@@ -84,11 +84,11 @@ def with_jax(setting: Setting, arguments: argparse.Namespace) -> Callable[[], No
     return epoch
 
 
-def with_torch(setting: Setting, arguments: argparse.Namespace) -> Callable[[], None]:
+def with_torch(setting: Setting, images: int, test_images: int) -> Callable[[], None]:
     """An epoch of eager PyTorch's, evaluation included."""
-    dataset = synthetic_dataset(arguments.images, arguments.test_images)
+    dataset = synthetic_dataset(images, test_images)
     trainer = eager_torch.create_trainer(setting, dataset.train, compiled=False)
-    test_images, test_labels = eager_torch.on_device(dataset.test)
+    test = eager_torch.on_device(dataset.test)
 
     def epoch() -> None:
         order = torch.randperm(len(trainer.images), device=trainer.images.device)
@@ -96,10 +96,8 @@ def with_torch(setting: Setting, arguments: argparse.Namespace) -> Callable[[], 
         for indices in order[:whole].split(setting.batch_size):
             trainer.step(indices)
         accuracies = [
-            trainer.accuracy(images, labels)
-            for images, labels in zip(
-                test_images.split(500), test_labels.split(500), strict=True
-            )
+            trainer.accuracy(*batch)
+            for batch in zip(*(part.split(500) for part in test), strict=True)
         ]
         torch.stack(accuracies).mean().item()
 
@@ -182,9 +180,10 @@ def main() -> None:
     configure_compiler()
     contestants = {}
     for setting in settings(arguments):
-        contestants[setting, "da-jax"] = with_jax(setting, arguments)
+        sizes = (arguments.images, arguments.test_images)
+        contestants[setting, "da-jax"] = with_jax(setting, *sizes)
         if setting.students == 1 and setting.batch_size == 64:
-            contestants[setting, "PyTorch"] = with_torch(setting, arguments)
+            contestants[setting, "PyTorch"] = with_torch(setting, *sizes)
     timings = measure.take_turns(contestants, arguments.rounds)
     first = next(iter(timings.values()))
     rows = [

@@ -5,7 +5,6 @@ python -m benchmarks.seeds --teacher resnet20 --student resnet8
 
 import argparse
 import dataclasses
-import functools
 from collections.abc import Callable
 from pathlib import Path
 
@@ -36,27 +35,24 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def contestant(
-    arguments: argparse.Namespace, students: int, composition: str
-) -> Callable[[], None]:
-    """Some steps of so many students; the coins fall the same in all compositions."""
-    setting = Setting(
-        arguments.teacher, arguments.student, arguments.batch_size, students
-    )
-    size = arguments.batch_size * arguments.steps
+def contestant(setting: Setting, steps: int, composition: str) -> Callable[[], None]:
+    """Some steps of several students; the coins fall the same in all compositions."""
+    size = setting.batch_size * steps
     run = setting.create_run(size)
     problem = create_problem(run.config, synthetic_dataset(size))
-    programs = Programs(problem, students, composition=composition)
+    programs = Programs(problem, setting.students, composition=composition)
     take = create_steps(dataclasses.replace(run, programs=programs))
-    return lambda: jax.block_until_ready(take(arguments.steps))
+    return lambda: jax.block_until_ready(take(steps))
 
 
 def main() -> None:
     arguments = parse_arguments()
     configure_compiler()
-    make = functools.partial(contestant, arguments)
+    pair = (arguments.teacher, arguments.student, arguments.batch_size)
     contestants = {
-        (students, composition): make(students, composition)
+        (students, composition): contestant(
+            Setting(*pair, students), arguments.steps, composition
+        )
         for students in arguments.students
         for composition in arguments.compositions
     }

@@ -74,6 +74,15 @@ def load(data_dir: Path) -> Dataset:
     )
 
 
+def archived_arrays(archive: Archive) -> dict[str, np.ndarray]:
+    """The arrays of an official archive, as the cache has them."""
+    arrays = {}
+    for split, records in (("train", archive.train), ("test", archive.test)):
+        arrays[f"{split}_images"] = records.images
+        arrays[f"{split}_labels"] = records.fine.astype(np.int32)
+    return arrays
+
+
 def prepare(archive: Archive, data_dir: Path) -> None:
     """Writes `archive` as TFDS's own prepared data set, then our cache of it.
 

@@ -1,0 +1,1 @@
+"""Half an hour on an accelerator: checks, speed and real training, in short calls."""

@@ -1,0 +1,150 @@
+"""What half an hour on an accelerator can tell, in calls of a few minutes.
+
+python -m benchmarks.half_hour --output DIR --cifar100 FOLDER --teachers FOLDER
+
+Stages: 1 checks of the device against the CPU and the original, 2 speed against
+PyTorch, 3 real training (resnet56 → resnet20 by KD and KD + DA, then resnet32x4 from
+scratch). When the minutes are over, the same command goes on from what DIR holds: a
+JSON file a stage, `weights.zip` of finished runs, and the run under way as an archive.
+
+The teachers' folder holds PyTorch's cifar100_resnet56.pth. TensorFlow, TFDS, clu and
+ml_collections aren't needed. `--rehearse` does all of it at a tiny size on any device,
+on 192 real images and by a teacher that has learned nothing where none are given.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.half_hour import stand_ins
+from benchmarks.half_hour.child import REPOSITORY
+
+stand_ins.install()  # before anything of ours is imported
+
+from benchmarks import measure  # noqa: E402
+from benchmarks.half_hour import archives, inputs, stages, training  # noqa: E402
+from benchmarks.half_hour.journal import Journal  # noqa: E402
+from benchmarks.half_hour.sizes import FULL, REHEARSAL  # noqa: E402
+from da_jax.command_line import Parser, run  # noqa: E402
+from da_jax.errors import UserError  # noqa: E402
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m benchmarks.half_hour",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--minutes", type=float, default=9.0, help="default: 9")
+    parser.add_argument(
+        "--cifar100",
+        type=Path,
+        metavar="FOLDER",
+        help="the official binary files, or our cache of them (cifar100-*.npz)",
+    )
+    parser.add_argument("--teachers", type=Path, metavar="FOLDER")
+    parser.add_argument("--rehearse", action="store_true")
+    return parser.parse_args()
+
+
+@contextlib.contextmanager
+def scratch_folder(output: Path) -> Iterator[Path]:
+    """An empty folder for what doesn't travel, the same in every call.
+
+    Raises:
+      UserError: another call is at work on this output.
+    """
+    digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"da_jax_half_hour_{digest}"
+    with folder.with_suffix(".lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another call is at work on {output}") from error
+        shutil.rmtree(folder, ignore_errors=True)  # of a call that was killed
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def closing_table(journals: list[Journal]) -> str:
+    """A line a task, of all calls."""
+    rows = [
+        (journal.name, name, task["state"], task["seconds"], _figure(task))
+        for journal in journals
+        for name, task in journal.tasks.items()
+    ]
+    return measure.table(("stage", "task", "state", "seconds", "found"), rows)
+
+
+def _figure(task: dict[str, Any]) -> str:
+    """What a line of the table can hold of a task."""
+    if task["state"] == "failed":
+        return (task["said"].strip().splitlines() or ["nothing was said"])[-1][:100]
+    found = task["found"].get("figures", task["found"])
+    if isinstance(found, list):
+        return "; ".join(_timed(row) for row in found)
+    if "results" in found:
+        return f"last epoch {found['results']['last']['test_top1']:.2f} %"
+    shown = {
+        name: value
+        for name, value in found.items()
+        if name in ("kind", "largest_relative_error", "device")
+        or name.endswith("differ_in")
+        or name.endswith("differs_in")
+    }
+    return ", ".join(f"{name}: {_short(value)}" for name, value in shown.items())
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {one:.2g}" for name, one in value.items())
+    return f"{value:.2g}" if isinstance(value, float) else str(value)
+
+
+def _timed(row: dict[str, Any]) -> str:
+    words = [str(row[name]) for name in ("method", "students") if name in row]
+    time = f"{row['seconds']:.4g} s" if "seconds" in row else "failed"
+    return " ".join([row["framework"], *words, time])
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    end = time.monotonic() + 60 * arguments.minutes
+    size = REHEARSAL if arguments.rehearse else FULL
+    inputs.check(arguments.cifar100, arguments.teachers, size, arguments.rehearse)
+    output = arguments.output.resolve()
+    output.mkdir(parents=True, exist_ok=True)
+    archives.clean(output)
+    names = ("1_checks", "2_speed", "3_training")
+    journals = [Journal(output, name) for name in names]
+    with scratch_folder(output) as scratch:
+        inputs.prepare(arguments.cifar100, arguments.teachers, size, scratch)
+        checks, speed, trained = journals
+        stages.run_tasks(stages.checks(size, REPOSITORY), scratch, checks, end)
+        if checks.is_finished:
+            stages.run_tasks(stages.speed(size), scratch, speed, end)
+        if speed.is_finished:
+            training.run_all(size, output, scratch, trained, end)
+    print(closing_table(journals))
+    if all(journal.is_finished for journal in journals):
+        print(f"everything is done; see {arguments.output}")
+    else:
+        print("the minutes are over; the same command goes on from here")
+
+
+if __name__ == "__main__":
+    # This process only reads and writes checkpoints; the device is the tasks'.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    run(main)

@@ -1,0 +1,151 @@
+"""Training runs as files that travel: the one under way, and finished ones' weights.
+
+An archive is a zip file of the run's config and of its newest checkpoint, in which
+arrays of the same content are stored once. A large one is cut into parts.
+"""
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import numpy as np
+
+from da_jax.checkpointing import RunCheckpoint, RunCheckpoints
+from da_jax.digests import Tree, digests
+
+PART_BYTES = 15 * 2**20
+"""The most that a file holds."""
+
+SUFFIX = ".zip"
+
+
+def write(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def save_run(workdir: Path, folder: Path) -> None:
+    """Archives a run's newest checkpoint in `folder`, if it has one."""
+    if not (workdir / "checkpoints").is_dir():
+        return
+    checkpoints = RunCheckpoints(workdir)
+    checkpoint = checkpoints.restore()
+    checkpoints.close()
+    if checkpoint is None:
+        return
+    trees = {"students": checkpoint.students, "best": checkpoint.best}
+    meta = {
+        "config": json.loads((workdir / "config.json").read_text()),
+        "model": checkpoint.model,
+        "num_classes": checkpoint.num_classes,
+        "best_student": checkpoint.best_student,
+        "history": checkpoint.history,
+        "digests": {name: [digests(tree) for tree in trees[name]] for name in trees},
+    }
+    with io.BytesIO() as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
+            out.writestr("meta.json", json.dumps(meta))
+            for digest, array in _by_digest([*trees["students"], *trees["best"]]):
+                out.writestr(f"{digest}.npy", _npy(array))
+        _write_parts(folder, workdir.name, file.getvalue())
+
+
+def _by_digest(trees: list[Tree]) -> list[tuple[str, np.ndarray]]:
+    """Every distinct array."""
+    arrays = {}
+    for tree in trees:
+        leaves = flax.traverse_util.flatten_dict(tree, sep="/")
+        for path, digest in digests(tree).items():
+            arrays[digest] = np.asarray(leaves[path])
+    return list(arrays.items())
+
+
+def _npy(array: np.ndarray) -> bytes:
+    with io.BytesIO() as file:
+        np.save(file, array, allow_pickle=False)
+        return file.getvalue()
+
+
+def _write_parts(folder: Path, name: str, content: bytes) -> None:
+    """One file, or several; parts of an older archive that was longer are deleted."""
+    count = -(-len(content) // PART_BYTES)
+    names = [f"{name}{SUFFIX}"]
+    if count > 1:
+        names = [f"{name}{SUFFIX}.{index}" for index in range(count)]
+    for index, part in enumerate(names):
+        start = index * PART_BYTES
+        write(folder / part, content[start : start + PART_BYTES])
+    for old in parts(folder, name):
+        if old.name not in names:
+            old.unlink()
+
+
+def parts(folder: Path, name: str) -> list[Path]:
+    """The files of a run's archive, in order."""
+    return sorted(folder.glob(f"{name}{SUFFIX}*"))
+
+
+def restore_run(folder: Path, workdir: Path) -> None:
+    """Puts the run called as `workdir` back there, if it has a sound archive."""
+    content = b"".join(part.read_bytes() for part in parts(folder, workdir.name))
+    if not content:
+        return
+    try:
+        checkpoint, config = _read(content)
+    except (zipfile.BadZipFile, KeyError, ValueError):
+        return  # cut off between two parts: the run starts again
+    workdir.mkdir(parents=True)
+    (workdir / "config.json").write_text(json.dumps(config))
+    checkpoints = RunCheckpoints(workdir)
+    checkpoints.save(checkpoint)
+    checkpoints.close()
+
+
+def _read(content: bytes) -> tuple[RunCheckpoint, dict[str, Any]]:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        meta = json.loads(archive.read("meta.json"))
+
+        def tree(paths: dict[str, str]) -> Tree:
+            return flax.traverse_util.unflatten_dict(
+                {
+                    path: np.load(io.BytesIO(archive.read(f"{digest}.npy")))
+                    for path, digest in paths.items()
+                },
+                sep="/",
+            )
+
+        checkpoint = RunCheckpoint(
+            model=meta["model"],
+            num_classes=meta["num_classes"],
+            students=[tree(paths) for paths in meta["digests"]["students"]],
+            best=[tree(paths) for paths in meta["digests"]["best"]],
+            best_student=meta["best_student"],
+            history=meta["history"],
+        )
+    return checkpoint, meta["config"]
+
+
+def add_weights(file: Path, name: str, content: bytes) -> None:
+    """Adds or replaces a finished run's weights in a zip file."""
+    weights = {}
+    if file.exists():
+        with zipfile.ZipFile(file) as archive:
+            weights = {member: archive.read(member) for member in archive.namelist()}
+    weights[f"{name}.safetensors"] = content
+    with io.BytesIO() as buffer:
+        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+            for member in sorted(weights):
+                archive.writestr(zipfile.ZipInfo(member), weights[member])
+        write(file, buffer.getvalue())
+
+
+def clean(folder: Path) -> None:
+    """Deletes what a process that was killed had begun to write."""
+    for temporary in folder.glob(".*.tmp"):
+        os.unlink(temporary)

@@ -1,0 +1,142 @@
+"""Tasks in processes of their own: a crash or a time limit ends only the task.
+
+`python -m benchmarks.half_hour.child TASK ARGUMENTS RESULT` runs a task with arguments
+from JSON and writes what it returns to a file. It ends with the process that started
+it, whatever ended that.
+"""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+REPOSITORY = Path(__file__).parent.parent.parent
+LAST_WORDS = 1500
+"""Characters that are kept of what a task said before it failed."""
+FAREWELL = 20.0
+"""Seconds that a process has to write its checkpoint when it is asked to end."""
+
+
+class Ended(NamedTuple):
+    """How a task has ended.
+
+    Attributes:
+      returncode: of its process; None if its time was over.
+      result: what it returned, or None.
+      said: the end of what it wrote to standard error.
+    """
+
+    returncode: int | None
+    result: Any
+    said: str
+
+
+def run(
+    task: str,
+    arguments: dict[str, Any],
+    seconds: float,
+    *,
+    environment: dict[str, str] | None = None,
+    folder: Path | None = None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> Ended:
+    """Runs a task and waits for it.
+
+    Args:
+      task: MODULE:FUNCTION in this package.
+      arguments: of the function.
+      seconds: after which it is asked to end by SIGTERM, and then killed.
+      environment: added to this process's.
+      folder: where it runs.
+      meanwhile: is called about once a second.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        result = Path(temporary) / "result.json"
+        said = Path(temporary) / "stderr"
+        end = time.monotonic() + seconds
+        with said.open("wb") as errors:
+            process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "benchmarks.half_hour.child", task),
+                    *(json.dumps(arguments), str(result)),
+                ],
+                stdin=subprocess.PIPE,  # its end tells the child of ours
+                stdout=sys.stderr,
+                stderr=errors,
+                cwd=folder,
+                env=os.environ
+                | {"PYTHONPATH": _python_path(), "TORCHINDUCTOR_COMPILE_THREADS": "1"}
+                | (environment or {}),
+            )
+        returncode: int | None
+        try:
+            returncode = _wait(process, end, meanwhile)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            assert process.stdin is not None, "it is a pipe"
+            process.stdin.close()
+        content = json.loads(result.read_text()) if result.exists() else None
+        return Ended(returncode, content, said.read_text("utf8", "replace"))
+
+
+def _python_path() -> str:
+    """The environment's, after this repository."""
+    return os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+
+
+def _wait(
+    process: subprocess.Popen[bytes], end: float, meanwhile: Callable[[], None]
+) -> int | None:
+    """The exit code, or None where the process outlived its time."""
+    while True:
+        try:
+            return process.wait(timeout=max(0.0, min(1.0, end - time.monotonic())))
+        except subprocess.TimeoutExpired:
+            meanwhile()
+        if time.monotonic() >= end:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=FAREWELL)
+            except subprocess.TimeoutExpired:
+                process.kill()
+            return None
+
+
+def _end_with_the_parent() -> None:
+    def wait() -> None:
+        sys.stdin.read()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def main() -> None:
+    _end_with_the_parent()
+    task, arguments, result = sys.argv[1:]
+    from benchmarks.half_hour import stand_ins
+
+    missing = stand_ins.install()
+    from da_jax.compilation import configure_compiler
+
+    configure_compiler()
+    module, _, function = task.partition(":")
+    tasks = importlib.import_module(f"benchmarks.half_hour.{module}")
+    returned = getattr(tasks, function)(**json.loads(arguments))
+    content = {"figures": returned, "stand_ins": missing}
+    temporary = Path(f"{result}.tmp")
+    temporary.write_text(json.dumps(content))
+    temporary.replace(result)
+
+
+if __name__ == "__main__":
+    main()

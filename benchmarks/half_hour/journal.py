@@ -1,0 +1,63 @@
+"""A stage's file: which of its tasks are done, and what they found."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.half_hour import archives
+from benchmarks.half_hour.child import LAST_WORDS, Ended
+
+
+class Journal:
+    """Written after every task, so that the next call knows what is left."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        """Reads the file if it is there, from an earlier call.
+
+        Args:
+          folder: of the output.
+          name: of the stage.
+        """
+        self.name = name
+        self._file = folder / f"{name}.json"
+        self._content: dict[str, Any] = {"stage": name, "finished": False, "tasks": {}}
+        if self._file.exists():
+            self._content = json.loads(self._file.read_text())
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether all of the stage's tasks are done or have failed."""
+        return bool(self._content["finished"])
+
+    @property
+    def tasks(self) -> dict[str, dict[str, Any]]:
+        """Each task's `state`, `seconds`, and what it found or why it failed."""
+        return dict(self._content["tasks"])
+
+    def is_done(self, task: str) -> bool:
+        """Whether a task is done or has failed."""
+        return task in self._content["tasks"]
+
+    def done(self, task: str, found: Any, seconds: float) -> None:
+        """Keeps what a task has found."""
+        self._keep(task, {"state": "done", "seconds": seconds, "found": found})
+
+    def fail(self, task: str, ended: Ended, seconds: float) -> None:
+        """Keeps why a task has failed; it isn't tried again."""
+        code = "out of time" if ended.returncode is None else ended.returncode
+        said = ended.said[-LAST_WORDS:]
+        failed = {"state": "failed", "seconds": seconds, "code": code, "said": said}
+        self._keep(task, failed)
+
+    def finish(self) -> None:
+        """Says that nothing is left to do."""
+        self._content["finished"] = True
+        self._write()
+
+    def _keep(self, task: str, entry: dict[str, Any]) -> None:
+        self._content["tasks"][task] = entry
+        self._write()
+
+    def _write(self) -> None:
+        text = json.dumps(self._content, indent=1) + "\n"
+        archives.write(self._file, text.encode())

@@ -1,0 +1,131 @@
+"""Stage 2: times and memory on this device, against PyTorch on the same."""
+
+import gc
+import itertools
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import torch
+
+from benchmarks import epoch_time, seeds, step_time
+from benchmarks.problem import Setting
+
+METHODS: dict[str, float | None] = {"KD": None, "KD + DA": 1.0}
+"""The ascent's probability: in a timed step DA is on for every batch."""
+
+Contestant = Callable[[], None]
+"""Does what is timed, and returns when it is done."""
+
+
+def step_times(
+    teacher: str,
+    student: str,
+    precision: str,
+    batch_size: int,
+    steps: int,
+    rounds: int,
+    frameworks: list[str],
+) -> list[dict[str, Any]]:
+    """Seconds a training step of each framework, for KD and for KD + DA."""
+    rows = []
+    for method, probability in METHODS.items():
+        setting = Setting(
+            teacher,
+            student,
+            batch_size,
+            precision=precision,
+            probability=probability,
+        )
+        make = {
+            "da-jax": partial(step_time.with_jax, setting, steps),
+            "PyTorch": partial(step_time.with_torch, setting, steps, False),
+            "torch.compile": partial(step_time.with_torch, setting, steps, True),
+        }
+        measured = _measure({name: make[name] for name in frameworks}, rounds, steps)
+        rows += [{"method": method, **row} for row in measured]
+    return rows
+
+
+def epoch_times(
+    teacher: str, student: str, images: int, test_images: int, rounds: int
+) -> list[dict[str, Any]]:
+    """Seconds an epoch with its evaluation: TF32, batch 64, DA at p = 0.7374."""
+    rows = []
+    for method, probability in (("KD", None), ("KD + DA", 0.7374)):
+        batch_size = min(64, images)
+        setting = Setting(teacher, student, batch_size, probability=probability)
+        make = {
+            "da-jax": partial(epoch_time.with_jax, setting, images, test_images),
+            "PyTorch": partial(epoch_time.with_torch, setting, images, test_images),
+        }
+        measured = _measure(make, rounds, 1)
+        rows += [{"method": method, **row} for row in measured]
+    return rows
+
+
+def student_times(
+    teacher: str,
+    student: str,
+    batch_size: int,
+    counts: list[int],
+    composition: str,
+    steps: int,
+    rounds: int,
+) -> list[dict[str, Any]]:
+    """Seconds a step of several students in one program, DA at p = 0.7374."""
+    rows = []
+    for count in counts:
+        setting = Setting(teacher, student, batch_size, count)
+        make = {"da-jax": partial(seeds.contestant, setting, steps, composition)}
+        measured = _measure(make, rounds, steps)
+        rows += [
+            {"composition": composition, "students": count, **row} for row in measured
+        ]
+    return rows
+
+
+def _measure(
+    make: Mapping[str, Callable[[], Contestant]], rounds: int, steps: int
+) -> list[dict[str, Any]]:
+    """Times contestants by turns; one that fails says why and leaves the others be."""
+    ready: dict[str, Contestant] = {}
+    rows: dict[str, dict[str, Any]] = {}
+    for name, create in make.items():
+        start = time.perf_counter()
+        try:
+            contestant = create()
+            contestant()
+        except Exception as error:  # of a compiler, a driver, or for want of memory
+            rows[name] = {
+                "framework": name,
+                "error": f"{type(error).__name__}: {error}"[:500],
+            }
+            continue
+        ready[name] = contestant
+        rows[name] = {
+            "framework": name,
+            "start_seconds": time.perf_counter() - start,
+            "peak_bytes": _peak_bytes(name),
+        }
+    seconds: dict[str, list[float]] = {name: [] for name in ready}
+    for _, (name, contestant) in itertools.product(range(rounds), ready.items()):
+        start = time.perf_counter()
+        contestant()
+        seconds[name].append((time.perf_counter() - start) / steps)
+    for name, values in seconds.items():
+        rows[name] |= {"seconds": statistics.median(values), "rounds": values}
+    ready.clear()
+    gc.collect()
+    return list(rows.values())
+
+
+def _peak_bytes(framework: str) -> int | None:
+    """The most that the framework has had on the device, where that is known."""
+    if framework == "da-jax":
+        stats = jax.devices()[0].memory_stats()
+        return stats["peak_bytes_in_use"] if stats else None
+    return torch.cuda.max_memory_allocated() if torch.cuda.is_available() else None

@@ -1,0 +1,178 @@
+"""Stages 1 and 2: their tasks in order, each in a process of its own."""
+
+import os
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.half_hour.child import FAREWELL, run
+from benchmarks.half_hour.journal import Journal
+from benchmarks.half_hour.sizes import Pair, Size
+
+LIMIT = 300.0
+"""Seconds after which a task has failed."""
+SHORTEST = 20.0
+"""Seconds for which a task isn't started any more."""
+DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
+GRAPHS = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL,+CONVOLUTION"
+
+
+class Task(NamedTuple):
+    """A piece of work.
+
+    Attributes:
+      name: in the stage's file.
+      function: MODULE:FUNCTION of this package.
+      arguments: of the function.
+      xla_flags: added to those of the environment.
+    """
+
+    name: str
+    function: str
+    arguments: dict[str, Any]
+    xla_flags: str = ""
+
+
+def checks(size: Size, repository: Path) -> list[Task]:
+    """Stage 1."""
+    teacher, student = size.training
+    digits_teacher = str(repository / "checkpoints" / "digits_resnet20")
+    return [
+        Task("device", "checks:device", {}),
+        Task(
+            "first_steps_of_digits",
+            "checks:first_steps_of_digits",
+            {"steps": size.digits_steps, "teacher": digits_teacher},
+        ),
+        *(
+            Task(f"golden_{kind}", "checks:golden_vectors", {"kind": kind})
+            for kind in size.trajectories
+        ),
+        Task(
+            "deterministic",
+            "checks:deterministic",
+            {
+                "teacher": teacher,
+                "student": student,
+                "steps": size.deterministic_steps,
+                "batch_size": size.batch_size,
+                "data_dir": "data",
+            },
+            DETERMINISTIC,
+        ),
+    ]
+
+
+def speed(size: Size) -> list[Task]:
+    """Stage 2, what matters most first; torch.compile at the first batch size only."""
+    batch, *other_batches = size.batch_sizes
+    precision, *other_precisions = size.precisions
+    frameworks = ["da-jax", "PyTorch", "torch.compile"]
+    return [
+        *(_steps(size, pair, precision, batch, frameworks) for pair in size.pairs),
+        *(_epochs(size, pair) for pair in size.pairs),
+        *(
+            _steps(size, pair, precision, batch, ["da-jax"], GRAPHS)
+            for pair in size.pairs
+        ),
+        *(
+            _steps(size, pair, other, batch, frameworks)
+            for pair in size.pairs
+            for other in other_precisions
+        ),
+        *(
+            _students(size, pair, composition)
+            for pair in size.pairs
+            for composition in ("unrolled", "vmapped")
+        ),
+        *(
+            _steps(size, pair, of, other, frameworks[:2])
+            for pair in size.pairs
+            for other in other_batches
+            for of in size.precisions
+        ),
+    ]
+
+
+def _steps(
+    size: Size,
+    pair: Pair,
+    precision: str,
+    batch_size: int,
+    frameworks: list[str],
+    xla_flags: str = "",
+) -> Task:
+    """Step times; with `xla_flags` the whole program is one CUDA graph."""
+    words = ["steps", *pair, precision, str(batch_size), *["graph"] * bool(xla_flags)]
+    arguments = {
+        **_pair(pair),
+        "precision": precision,
+        "batch_size": batch_size,
+        "steps": size.steps,
+        "rounds": size.rounds,
+        "frameworks": frameworks,
+    }
+    return Task("_".join(words), "speed:step_times", arguments, xla_flags)
+
+
+def _epochs(size: Size, pair: Pair) -> Task:
+    arguments = {
+        **_pair(pair),
+        "images": size.epoch_images,
+        "test_images": size.test_images,
+        "rounds": size.epoch_rounds,
+    }
+    return Task("_".join(("epochs", *pair)), "speed:epoch_times", arguments)
+
+
+def _students(size: Size, pair: Pair, composition: str) -> Task:
+    arguments = {
+        **_pair(pair),
+        "batch_size": size.batch_sizes[0],
+        "counts": [1, size.students],
+        "composition": composition,
+        "steps": size.steps,
+        "rounds": size.rounds,
+    }
+    name = "_".join(("students", *pair, composition))
+    return Task(name, "speed:student_times", arguments)
+
+
+def _pair(pair: Pair) -> dict[str, str]:
+    return dict(zip(("teacher", "student"), pair, strict=True))
+
+
+def run_tasks(tasks: list[Task], scratch: Path, journal: Journal, end: float) -> None:
+    """Runs what isn't done yet, until `end` has come.
+
+    Args:
+      tasks: of a stage.
+      scratch: with `data` and `checkpoints`.
+      journal: of the stage.
+      end: in seconds of `time.monotonic`.
+    """
+    for task in tasks:
+        if journal.is_done(task.name):
+            continue
+        seconds = end - time.monotonic() - FAREWELL
+        if seconds < SHORTEST:
+            return
+        start = time.monotonic()
+        ended = run(
+            task.function,
+            task.arguments,
+            min(seconds, LIMIT),
+            environment={
+                "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {task.xla_flags}",
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch is there too
+            },
+            folder=scratch,
+        )
+        took = time.monotonic() - start
+        if ended.returncode == 0:
+            journal.done(task.name, ended.result, took)
+        elif ended.returncode is None and seconds < LIMIT:
+            return  # the minutes are over; the next call tries again
+        else:
+            journal.fail(task.name, ended, took)
+    journal.finish()
