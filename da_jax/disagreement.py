@@ -23,11 +23,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from da_jax.ascent.disagreement import DIVERGENCES
 from da_jax.errors import unknown_name
-from da_jax.methods.kd import kl_divergence, standardize
-
-Divergence = Callable[[jax.Array, jax.Array], jax.Array]
-"""Logits `[B, K]` of student and teacher to their disagreement, `[B]`."""
+from da_jax.losses import standardize
 
 StudentFunction = Callable[[jax.Array, Any], tuple[jax.Array, Any]]
 """(images `[B, H, W, C]`, batch_stats) to (logits `[B, K]`, moved batch_stats)."""
@@ -37,30 +35,6 @@ TeacherFunction = Callable[[jax.Array], jax.Array]
 
 Noise = Callable[[], jax.Array]
 """Draws uniform(-1, 1) noise `[B, H, W, C]`."""
-
-
-def normalized_mse(student_logits: jax.Array, teacher_logits: jax.Array) -> jax.Array:
-    """Mean over the classes of (S/‖S‖₁ − T/‖T‖₁)², from `[B, K]` to `[B]`."""
-    difference = _l1_normalize(student_logits) - _l1_normalize(teacher_logits)
-    return jnp.mean(jnp.square(difference), axis=-1)
-
-
-def _l1_normalize(logits: jax.Array) -> jax.Array:
-    norm = jnp.sum(jnp.abs(logits), axis=-1, keepdims=True)
-    return logits / jnp.maximum(norm, 1e-12)
-
-
-def teacher_student_kl(
-    student_logits: jax.Array, teacher_logits: jax.Array
-) -> jax.Array:
-    """KL(softmax T ‖ softmax S) at temperature 1, from `[B, K]` to `[B]`."""
-    return kl_divergence(student_logits, teacher_logits, temperature=1.0)
-
-
-DIVERGENCES: dict[str, Divergence] = {
-    "mse": normalized_mse,
-    "kl": teacher_student_kl,
-}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,7 +12,11 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.5")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+
+# The library's shapes are checked in every call of every test.
+jaxtyping.install_import_hook(["da_jax.ascent", "da_jax.losses"], "beartype.beartype")
 
 from tests.commands import run_all  # noqa: E402
 

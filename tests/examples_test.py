@@ -1,12 +1,34 @@
 """The example of one's own method, network and data set, as its readers run it."""
 
 import json
+import re
+import subprocess
+import sys
 
 import pytest
 
 from tests.main_test import REPOSITORY, main
 
 EXAMPLE = "examples/own_method.py"
+LOOPS = sorted(path.name for path in (REPOSITORY / "examples").glob("*_loop.py"))
+
+
+@pytest.mark.parametrize("name", LOOPS)
+def test_a_loop_of_one_s_own_prints_its_accuracies(name):
+    path = REPOSITORY / "examples" / name
+    assert len(path.read_text().splitlines()) < 60
+    done = subprocess.run(
+        [sys.executable, path], capture_output=True, text=True, cwd=REPOSITORY
+    )
+    assert done.returncode == 0, done.stderr
+    told = dict(re.findall(r"(.+): ([\d.]+) %", done.stdout))
+    assert list(told) == ["teacher", "KD", "KD + DA"]
+    assert all(80 < float(accuracy) <= 100 for accuracy in told.values())
+
+
+def test_there_is_a_loop_for_each_library_and_one_of_vectors():
+    names = ("equinox", "linen", "nnx", "vectors")
+    assert [f"{name}_loop.py" for name in names] == LOOPS
 
 
 def test_own_method_network_and_data_set(tmp_path):

@@ -11,6 +11,7 @@ import torch
 
 from configs import digits as config_file
 from da_jax import disagreement, gallery
+from da_jax.ascent.disagreement import normalized_mse
 from da_jax.checkpointing import load_model
 from da_jax.datasets import Examples, digits
 from da_jax.disagreement import DisagreementAugmentation
@@ -118,7 +119,7 @@ def test_wanted_images_move_with_their_batches():
         np.testing.assert_allclose(shown.images[at], moved, rtol=1e-5, atol=1e-6)
         logits = [network(jnp.asarray(moved))[0] for network in (student, teacher)]
         np.testing.assert_allclose(
-            shown.disagreement[at], disagreement.normalized_mse(*logits), rtol=1e-4
+            shown.disagreement[at], normalized_mse(*logits), rtol=1e-4
         )
     distances = shown.distances.max(axis=(2, 3, 4))
     assert not distances[0].any() and np.all(distances[1:] > 0.5 * RATE)
@@ -149,7 +150,7 @@ def test_on_several_devices_a_run_shows_its_first_student(run):
             ("resnet20", load_model(TEACHER).variables),
         )
     ]
-    expected = disagreement.normalized_mse(*logits)
+    expected = normalized_mse(*logits)
     np.testing.assert_allclose(shown.disagreement[0], expected, rtol=1e-4)
     assert np.all(np.diff(shown.disagreement.mean(axis=1)) > 0)
     assert shown.distances[1].max() <= 1.0001 * run.config.disagreement.learning_rate

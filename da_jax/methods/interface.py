@@ -5,15 +5,13 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax
 
+from da_jax import losses
+from da_jax.losses import Losses
 from da_jax.models.network import Norm, Part
 
 Weights = Mapping[str, jax.typing.ArrayLike]
 """A method's numbers, by the names its docstring lists."""
-
-Losses = dict[str, jax.Array]
-"""Term to scalar, the mean over this device's examples, weights included."""
 
 
 class Outputs(NamedTuple):
@@ -112,11 +110,7 @@ def taught(batch: Batch) -> Outputs:
 
 def cross_entropy(batch: Batch) -> jax.Array:
     """The mean cross-entropy of the student against the labels, a scalar."""
-    return jnp.mean(
-        optax.softmax_cross_entropy_with_integer_labels(
-            batch.student.logits, batch.labels
-        )
-    )
+    return losses.cross_entropy(batch.student.logits, batch.labels)
 
 
 def warm_up(epoch: jax.Array, epochs: jax.typing.ArrayLike) -> jax.Array:

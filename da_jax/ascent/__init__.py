@@ -1,0 +1,16 @@
+"""The paper: batches moved by gradient ascent to where two networks disagree."""
+
+from da_jax.ascent.ascend import Ascended, ascend
+from da_jax.ascent.baselines import fgsm, noise, pgd
+from da_jax.ascent.disagreement import disagreement_augment
+from da_jax.ascent.plateau import reduce_on_plateau
+
+__all__ = [
+    "Ascended",
+    "ascend",
+    "disagreement_augment",
+    "fgsm",
+    "noise",
+    "pgd",
+    "reduce_on_plateau",
+]

@@ -1,0 +1,229 @@
+"""Gradient ascent of a batch: any objective, any optax optimizer, any projection."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+State = TypeVar("State")
+
+Objective = Callable[[Any, Any], tuple[Array, Any]]
+"""(x, state) to (a value for each example `[B]`, the state after)."""
+
+Projection = Callable[[Any, Any], Any]
+"""(x after a step, x before the first one) to x where it may be."""
+
+
+class Ascended(NamedTuple):
+    """A batch after its ascent.
+
+    Attributes:
+      x: as it was given, moved.
+      state: after the steps, in the dtypes it was given in.
+      before: the mean objective of the first x, a scalar.
+      after: the mean objective of the last x, a scalar. It takes one more evaluation of
+        the objective, whose state is thrown away; under `jax.jit` that costs nothing
+        where `after` isn't used.
+      applied: whether the batch was ascended, a bool scalar.
+    """
+
+    x: Any
+    state: Any
+    before: Array
+    after: Array
+    applied: Array
+
+
+def ascend(
+    x: PyTree[Float[Array, "B ..."]],
+    objective: Objective,
+    *,
+    optimizer: optax.GradientTransformation,
+    steps: int | Int[Array, ""],
+    project: Projection | None = None,
+    state: Any = None,
+    axis_name: str | None = None,
+) -> Ascended:
+    """Moves a batch up the mean of an objective.
+
+    Each step is x ← project(x + u, x₀), where u is the optimizer's update for the
+    gradient of −mean(objective(x)) and x₀ is the batch as it was given. No gradient
+    passes through the result, or into what the objective closes over.
+
+    Args:
+      x: a floating-point array, or a pytree of them, with a leading batch axis: images
+        `[B, H, W, C]`, vectors `[B, D]`, embeddings.
+      objective: (x, state) to (values `[B]`, state). Their mean over the batch is
+        raised. It is traced; `state` holds what it changes, such as running statistics.
+      optimizer: any optax transformation, new for this batch. It sees the descent
+        direction, x as `params`, and minus the mean as `value=`.
+      steps: how many, at least 0; an int or a traced integer. One static step traces
+        no loop.
+      project: (x, x₀) to x, after each step. None leaves x where the optimizer puts it.
+      state: of the objective, any pytree.
+      axis_name: the mapped axis (`pmap`, `shard_map`) that the batch is split over. The
+        mean is then that of all devices. Without it the mean is that of x, which is the
+        global one for a sharded x under `jax.jit`.
+
+    Returns:
+      The moved batch, see `Ascended`.
+
+    Raises:
+      ValueError: x isn't a batch of floating-point arrays, `steps` is negative, or the
+        objective doesn't return `[B]` values and a state like the one it was given.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> import da_jax
+      >>> def distance(x, state):  # from the origin
+      ...     return jnp.sum(x**2, axis=-1), state
+      >>> x = jnp.array([[3.0, 4.0], [0.6, 0.8]])
+      >>> up = da_jax.ascend(x, distance, optimizer=optax.sgd(1.0), steps=2)
+      >>> print(up.x.tolist(), float(up.before), float(up.after))
+      [[12.0, 16.0], [2.4..., 3.2...]] 13.0 208.0...
+    """
+    x = jax.tree.map(jnp.asarray, x)
+    batch_size = _check_batch(x)
+    static_steps = static(steps)
+    if state is not None:
+        state = jax.tree.map(jnp.asarray, state)
+    transformation = optax.with_extra_args_support(optimizer)
+
+    def descent(x: Any, state: Any) -> tuple[Array, Any]:
+        values, new_state = objective(x, rebuilt(state))
+        _check_values(values, batch_size)
+        return -jnp.mean(values), _like(new_state, state)
+
+    def global_mean(negative: Array) -> Array:
+        return -(negative if axis_name is None else jax.lax.pmean(negative, axis_name))
+
+    def step(x: Any, state: Any, opt_state: Any) -> tuple[Any, Any, Any, Array]:
+        (value, state), gradient = jax.value_and_grad(descent, has_aux=True)(x, state)
+        mean = global_mean(value)
+        if axis_name is not None:
+            # Each device's mean depends on the others' x through collectives, whose
+            # transposes add up: the gradient is that of the sum of all devices' means.
+            size = jax.lax.axis_size(axis_name)
+            gradient = jax.tree.map(lambda leaf: leaf / size, gradient)
+        updates, opt_state = transformation.update(gradient, opt_state, x, value=-mean)
+        moved = optax.apply_updates(x, updates)
+        if project is not None:
+            moved = project(moved, origin)
+        return moved, state, opt_state, mean
+
+    def value_at(x: Any, state: Any) -> Array:
+        return global_mean(descent(x, state)[0])
+
+    def run(x: Any, state: Any, count: Array) -> tuple[Any, Any, Array, Array]:
+        if static_steps == 0:
+            value = value_at(x, state)
+            return x, state, value, value
+        opt_state = transformation.init(x)
+        if static_steps == 1:
+            moved, state, _, before = step(x, state, opt_state)
+            return moved, state, before, value_at(moved, state)
+
+        def body(index: Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+            *moving, first = carry
+            *moving, mean = step(*moving)
+            return (*moving, jnp.where(index == 0, mean, first))
+
+        unknown = jnp.zeros((), jax.eval_shape(value_at, x, state).dtype)
+        carry = (x, state, opt_state, unknown)
+        moved, moved_state, _, first = jax.lax.fori_loop(0, count, body, carry)
+        before = first
+        if static_steps is None:
+            before = jax.lax.cond(count > 0, lambda: first, lambda: value_at(x, state))
+        return moved, moved_state, before, value_at(moved, moved_state)
+
+    origin, state = jax.lax.stop_gradient((x, state))
+    count = jnp.asarray(steps, jnp.int32)
+    # What `run` closes over may be differentiated by a caller: loops have no gradient.
+    convert, closed_over = jax.closure_convert(run, origin, state, count)
+    results = convert(origin, state, count, *jax.lax.stop_gradient(closed_over))
+    x, state, before, after = jax.lax.stop_gradient(results)
+    return Ascended(x, state, before, after, count > 0)
+
+
+def static(steps: Any) -> int | None:
+    """The number of steps, or None where it is traced.
+
+    Raises:
+      ValueError: it is negative.
+    """
+    if not isinstance(steps, int | np.integer):
+        return None
+    if steps < 0:
+        raise ValueError(f"steps is {steps}; it must be at least 0")
+    return int(steps)
+
+
+def _check_batch(x: Any) -> int:
+    """The batch size of x."""
+    leaves = jax.tree.leaves(x)
+    if not leaves:
+        raise ValueError("x has no arrays; give a batch, such as images [B, H, W, C]")
+    for leaf in leaves:
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise ValueError(
+                f"x is of dtype {leaf.dtype}; gradients take floating-point arrays, so"
+                " normalise integer images first"
+            )
+    sizes = {leaf.shape[:1] for leaf in leaves}
+    if len(sizes) > 1 or sizes == {()}:
+        shapes = ", ".join(str(list(leaf.shape)) for leaf in leaves)
+        raise ValueError(f"x needs one leading batch axis; its shapes are {shapes}")
+    ((batch_size,),) = sizes
+    return int(batch_size)
+
+
+def _check_values(values: Any, batch_size: int) -> None:
+    shape = jnp.shape(values)
+    if shape != (batch_size,):
+        raise ValueError(
+            f"the objective gave values of shape {list(shape)}; it must give one for"
+            f" each example, [{batch_size}]"
+        )
+
+
+def rebuilt(state: Any) -> Any:
+    """The same state in new containers, which the objective may change in place."""
+    leaves, structure = jax.tree.flatten(state)
+    return jax.tree.unflatten(structure, leaves)
+
+
+def _like(state: Any, given: Any) -> Any:
+    """A state that the objective returned, in the dtypes of the one it was given."""
+    found: Any = jax.tree.structure(state)
+    expected: Any = jax.tree.structure(given)
+    if found != expected:
+        raise ValueError(
+            "the state after a step must have the structure of the one before;"
+            f" it was {expected} and is {found}"
+        )
+    return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), state, given)
+
+
+def flip(
+    key: Array | None, probability: float | Float[Array, ""]
+) -> Bool[Array, ""] | None:
+    """The coin of a batch, or None where there is no key.
+
+    Raises:
+      ValueError: `probability` isn't one, or needs a key.
+    """
+    if isinstance(probability, int | float | np.number):
+        if not 0 <= probability <= 1:
+            raise ValueError(f"probability is {probability}; it must be from 0 to 1")
+        if key is None and probability == 1:
+            return None
+    if key is None:
+        raise ValueError(
+            f"probability is {probability}: flipping a coin needs a key; give"
+            " key=jax.random.key(...), another one for each batch"
+        )
+    return jax.random.bernoulli(key, probability)

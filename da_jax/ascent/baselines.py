@@ -1,0 +1,309 @@
+"""What Disagreement Augmentation is compared with, made of the same parts.
+
+References:
+  y4umeng/disagreement_augmentation, src/distillers/_augmented.py (FGSM2).
+  Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, 2018.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from da_jax.ascent.ascend import Ascended, ascend, flip, static
+from da_jax.ascent.disagreement import (
+    disagreement,
+    disagreement_augment,
+    evaluate,
+    uniform,
+)
+
+
+def fgsm(
+    x: PyTree[Float[Array, "B ..."]],
+    student: Callable[..., Any],
+    labels: Int[Array, " B"],
+    *,
+    learning_rate: float | Float[Array, ""] = 0.01778,
+    update_state: bool = True,
+    student_state: Any = None,
+    key: Array | None = None,
+    probability: float | Float[Array, ""] = 1.0,
+    axis_name: str | None = None,
+) -> Ascended:
+    """Moves a batch by one step of Adam that lowers the logit of its labels.
+
+    It is the original's baseline of that name, which takes the negative log-likelihood
+    of logits that aren't log-probabilities. Adam's first step is nearly the gradient's
+    sign. For the sign of the cross-entropy's gradient, Goodfellow et al.'s FGSM, take
+    `pgd(..., steps=1, learning_rate=radius)`.
+
+    Args:
+      x: as of `disagreement_augment`.
+      student: likewise.
+      labels: the classes.
+      learning_rate: in units of x.
+      update_state: as of `disagreement_augment`.
+      student_state: likewise.
+      key: likewise.
+      probability: likewise.
+      axis_name: likewise.
+
+    Returns:
+      `Ascended`; `before` and `after` are minus the mean logit of the labels.
+
+    Raises:
+      ValueError: an argument is out of range, a key is missing, or shapes don't fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import da_jax
+      >>> x = jax.random.normal(jax.random.key(0), (4, 8))
+      >>> weights = jax.random.normal(jax.random.key(1), (8, 10))
+      >>> moved = da_jax.fgsm(x, lambda x: x @ weights, jnp.arange(4))
+      >>> print(f"{jnp.max(jnp.abs(moved.x - x)):.4f}")
+      0.0178
+    """
+
+    def loss(logits: Array) -> Array:
+        return -jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+
+    return _against_labels(
+        x,
+        student,
+        labels,
+        loss,
+        optax.adam(learning_rate),
+        steps=1,
+        update_state=update_state,
+        student_state=student_state,
+        key=key,
+        probability=probability,
+        axis_name=axis_name,
+    )
+
+
+def pgd(
+    x: PyTree[Float[Array, "B ..."]],
+    student: Callable[..., Any],
+    labels: Int[Array, " B"],
+    *,
+    learning_rate: float | Float[Array, ""] = 0.00889,
+    radius: float | Float[Array, ""] = 0.01778,
+    steps: int | Int[Array, ""] = 4,
+    update_state: bool = True,
+    student_state: Any = None,
+    key: Array | None = None,
+    probability: float | Float[Array, ""] = 1.0,
+    axis_name: str | None = None,
+) -> Ascended:
+    """Moves a batch up the student's cross-entropy, in an L∞ ball.
+
+    Each step goes `learning_rate` along the sign of the gradient, and back to at most
+    `radius` from where each value of x was.
+
+    Args:
+      x: as of `disagreement_augment`.
+      student: likewise.
+      labels: the classes.
+      learning_rate: of a step, in units of x.
+      radius: of the ball, in units of x.
+      steps: how many.
+      update_state: as of `disagreement_augment`.
+      student_state: likewise.
+      key: likewise.
+      probability: likewise.
+      axis_name: likewise.
+
+    Returns:
+      `Ascended`; `before` and `after` are the mean cross-entropy.
+
+    Raises:
+      ValueError: an argument is out of range, a key is missing, or shapes don't fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import da_jax
+      >>> x = jax.random.normal(jax.random.key(0), (4, 8))
+      >>> weights = jax.random.normal(jax.random.key(1), (8, 10))
+      >>> moved = da_jax.pgd(x, lambda x: x @ weights, jnp.arange(4), radius=0.01)
+      >>> print(f"{jnp.max(jnp.abs(moved.x - x)):.4f}")
+      0.0100
+    """
+
+    def loss(logits: Array) -> Array:
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+
+    def into_the_ball(x: Any, origin: Any) -> Any:
+        def one(moved: Array, start: Array) -> Array:
+            bound = jnp.asarray(radius, start.dtype)
+            return start + jnp.clip(moved - start, -bound, bound)
+
+        return jax.tree.map(one, x, origin)
+
+    return _against_labels(
+        x,
+        student,
+        labels,
+        loss,
+        optax.sign_sgd(learning_rate),
+        steps=steps,
+        project=into_the_ball,
+        update_state=update_state,
+        student_state=student_state,
+        key=key,
+        probability=probability,
+        axis_name=axis_name,
+    )
+
+
+def _against_labels(
+    x: Any,
+    student: Callable[..., Any],
+    labels: Array,
+    loss: Callable[[Array], Array],
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int | Array,
+    update_state: bool,
+    student_state: Any,
+    key: Array | None,
+    probability: float | Array,
+    axis_name: str | None,
+    project: Callable[[Any, Any], Any] | None = None,
+) -> Ascended:
+    """The ascent of a loss `[B]` of the student's logits."""
+    static(steps)
+    coin = flip(key, probability)
+    has_state = student_state is not None
+
+    def objective(x: Any, state: Any) -> tuple[Array, Any]:
+        logits, new_state = evaluate(student, x, state, has_state)
+        if jnp.ndim(logits) != 2 or jnp.shape(labels) != jnp.shape(logits)[:1]:
+            raise ValueError(
+                f"the student's logits are {list(jnp.shape(logits))} and the labels"
+                f" {list(jnp.shape(labels))}; they must be [B, K] and [B]"
+            )
+        return loss(logits), new_state if update_state else state
+
+    ascended = ascend(
+        x,
+        objective,
+        optimizer=optimizer,
+        steps=steps if coin is None else jnp.where(coin, steps, 0),
+        project=project,
+        state=student_state,
+        axis_name=axis_name,
+    )
+    return ascended._replace(applied=jnp.array(True) if coin is None else coin)
+
+
+def noise(
+    x: PyTree[Float[Array, "B ..."]],
+    student: Callable[..., Any],
+    teacher: Callable[[Any], Array],
+    *,
+    key: Array,
+    learning_rate: float | Float[Array, ""] = 0.01778,
+    steps: int | Int[Array, ""] = 1,
+    divergence: str = "mse",
+    logit_standardization: bool = False,
+    update_state: bool = True,
+    reduce_on_plateau: bool = True,
+    reference_batch: int | None = None,
+    student_state: Any = None,
+    probability: float | Float[Array, ""] = 1.0,
+    axis_name: str | None = None,
+) -> Ascended:
+    """Moves a batch as far as Disagreement Augmentation does, in a random direction.
+
+    It is the control that tells what the direction is worth: each example moves by
+    uniform noise of the L2 norm that its ascent has.
+
+    Args:
+      x: as of `disagreement_augment`, as all arguments but the key.
+      student: likewise.
+      teacher: likewise.
+      key: of this batch, for the noise and the coin.
+      learning_rate: of the ascent.
+      steps: of the ascent.
+      divergence: of the ascent.
+      logit_standardization: of the ascent.
+      update_state: keep the student's state from the ascent.
+      reduce_on_plateau: of the ascent.
+      reference_batch: of the ascent.
+      student_state: as of `disagreement_augment`.
+      probability: likewise.
+      axis_name: likewise.
+
+    Returns:
+      `Ascended`; `after` is the mean disagreement of the noisy batch.
+
+    Raises:
+      ValueError: an argument is out of range, or logits don't fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import da_jax
+      >>> x = jax.random.normal(jax.random.key(0), (64, 8))
+      >>> networks = jax.random.normal(jax.random.key(1), (2, 8, 10))
+      >>> student, teacher = (lambda x, w=w: x @ w for w in networks)
+      >>> harder = da_jax.disagreement_augment(x, student, teacher)
+      >>> noisy = da_jax.noise(x, student, teacher, key=jax.random.key(2))
+      >>> lengths = [jnp.linalg.norm(moved.x[0] - x[0]) for moved in (harder, noisy)]
+      >>> bool(jnp.allclose(*lengths)), bool(noisy.after < harder.after)
+      (True, True)
+    """
+    ascent_key, noise_key = jax.random.split(key)
+    ascended = disagreement_augment(
+        x,
+        student,
+        teacher,
+        learning_rate=learning_rate,
+        steps=steps,
+        divergence=divergence,
+        logit_standardization=logit_standardization,
+        update_state=update_state,
+        reduce_on_plateau=reduce_on_plateau,
+        reference_batch=reference_batch,
+        student_state=student_state,
+        key=ascent_key,
+        probability=probability,
+        axis_name=axis_name,
+    )
+    x = jax.lax.stop_gradient(jax.tree.map(jnp.asarray, x))
+    direction = uniform(noise_key, x, axis_name)
+    moves = jax.tree.map(jnp.subtract, ascended.x, x)
+    scale = _norms(moves) / _norms(direction)
+
+    def moved(start: Array, direction: Array) -> Array:
+        return start + scale.reshape(-1, *[1] * (start.ndim - 1)) * direction
+
+    noisy = jax.tree.map(moved, x, direction)
+    objective = disagreement(
+        student,
+        teacher,
+        divergence,
+        logit_standardization,
+        has_state=student_state is not None,
+        update_state=False,
+    )
+    at_noise = ascend(
+        noisy,
+        objective,
+        optimizer=optax.identity(),
+        steps=0,
+        state=ascended.state,
+        axis_name=axis_name,
+    )
+    return ascended._replace(x=noisy, after=at_noise.after)
+
+
+def _norms(x: Any) -> Array:
+    """The L2 norm of each example, over all arrays of x, `[B]`."""
+    leaves = jax.tree.leaves(x)
+    squares = [jnp.sum(jnp.square(leaf.reshape(len(leaf), -1)), -1) for leaf in leaves]
+    return jnp.sqrt(sum(squares))

@@ -1,0 +1,257 @@
+"""Disagreement Augmentation: a batch moved to where student and teacher disagree.
+
+References:
+  y4umeng/disagreement_augmentation, the training loop of the paper's experiments and,
+  for the Kullback-Leibler divergence, src/distillers/_augmented.py.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PyTree
+
+from da_jax.ascent.ascend import Ascended, Objective, ascend, flip, rebuilt, static
+from da_jax.ascent.plateau import reduce_on_plateau as plateau
+from da_jax.losses import kl_divergence, standardize
+
+PATIENCE = 10
+"""Of PyTorch's plateau: it first changes step 13."""
+
+
+def normalized_mse(
+    student_logits: Float[Array, "B K"], teacher_logits: Float[Array, "B K"]
+) -> Float[Array, " B"]:
+    """Mean over the classes of (S/‖S‖₁ − T/‖T‖₁)², the norms at least 1e-12."""
+    difference = _l1_normalized(student_logits) - _l1_normalized(teacher_logits)
+    return jnp.mean(jnp.square(difference), axis=-1)
+
+
+def _l1_normalized(logits: Float[Array, "B K"]) -> Float[Array, "B K"]:
+    norm = jnp.sum(jnp.abs(logits), axis=-1, keepdims=True)
+    return logits / jnp.maximum(norm, 1e-12)
+
+
+def teacher_student_kl(
+    student_logits: Float[Array, "B K"], teacher_logits: Float[Array, "B K"]
+) -> Float[Array, " B"]:
+    """KL(softmax T ‖ softmax S) at temperature 1."""
+    return kl_divergence(student_logits, teacher_logits, temperature=1.0)
+
+
+Divergence = Callable[[jax.Array, jax.Array], jax.Array]
+"""Logits `[B, K]` of student and teacher to their disagreement `[B]`."""
+
+DIVERGENCES: dict[str, Divergence] = {"mse": normalized_mse, "kl": teacher_student_kl}
+
+
+def disagreement_augment(
+    x: PyTree[Float[Array, "B ..."]],
+    student: Callable[..., Any],
+    teacher: Callable[[Any], Array],
+    *,
+    learning_rate: float | Float[Array, ""] = 0.01778,
+    steps: int | Int[Array, ""] = 1,
+    divergence: str = "mse",
+    logit_standardization: bool = False,
+    update_state: bool = True,
+    reduce_on_plateau: bool = True,
+    random_init: bool = False,
+    reference_batch: int | None = None,
+    student_state: Any = None,
+    key: Array | None = None,
+    probability: float | Float[Array, ""] = 1.0,
+    axis_name: str | None = None,
+) -> Ascended:
+    """Moves a batch to where student and teacher disagree most.
+
+    With logits S of the student and T of the teacher, each step is one of Adam's, new
+    for each batch, with both networks' weights fixed:
+
+      x ← x + α · Adam(∇ₓ D(S(x), T(x)))
+
+    D is a mean over the batch, so its gradient shrinks with the batch size against
+    Adam's ε of 1e-8, and a large batch moves less: the paper's α is for batches of 64.
+    No gradient passes through the result or into either network, so the call may stand
+    inside a loss that is differentiated by the student's weights.
+
+    Args:
+      x: the batch, normalised as the networks take it: an array or a pytree of arrays
+        with a leading batch axis. It isn't clipped.
+      student: x to logits `[B, K]`; with `student_state`, (x, state) to (logits,
+        state). The original has it in train mode.
+      teacher: x to logits `[B, K]`, in eval mode.
+      learning_rate: α, in units of x.
+      steps: of ascent, the paper's e; an int or a traced integer. One static step
+        without a key traces no loop and no conditional.
+      divergence: D. "mse" is the mean squared difference of L1-normalised logits;
+        "kl" is KL(teacher ‖ student), as in the original's later code.
+      logit_standardization: give each row of logits mean 0 and standard deviation 1
+        before D.
+      update_state: keep the student's state from the passes over the half-moved batch,
+        as the original does; else the given state is returned.
+      reduce_on_plateau: multiply α by 0.1 when D hasn't risen for more than 10 steps.
+      random_init: start from uniform(-1, 1) noise instead of x. Needs `key`.
+      reference_batch: scale the gradient as if the batch had this size, so that α means
+        the same for every batch size.
+      student_state: what the student changes, such as batch norm's running statistics.
+      key: of this batch; a coin with `probability` decides for the whole batch.
+      probability: p, of the ascent; below 1 it needs `key`.
+      axis_name: the mapped axis (`pmap`, `shard_map`) that the batch is split over.
+        The key must then be the same on every device.
+
+    Returns:
+      `Ascended`: x and the student's state (None without one), the mean disagreement
+      before and after, and the coin. Where it said no, x and state are as given, and
+      the ascent isn't executed.
+
+    Raises:
+      ValueError: an argument is out of range, a key is missing, or logits don't fit.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> import da_jax
+      >>> x = jax.random.normal(jax.random.key(0), (64, 8))
+      >>> student, teacher = jax.random.normal(jax.random.key(1), (2, 8, 10))
+      >>> harder = da_jax.disagreement_augment(
+      ...     x, lambda x: x @ student, lambda x: x @ teacher
+      ... )
+      >>> harder.x.shape, bool(harder.after > harder.before)
+      ((64, 8), True)
+
+    References:
+      The paper's Algorithm 1; y4umeng/disagreement_augmentation.
+    """
+    _check(divergence, reference_batch, random_init, key)
+    static_steps = static(steps)
+    x = jax.tree.map(jnp.asarray, x)
+    coin_key, noise_key = (None, None) if key is None else jax.random.split(key)
+    coin = flip(coin_key, probability)
+    start = x
+    if random_init and coin is not None:
+        noise = uniform(noise_key, x, axis_name)
+        start = jax.tree.map(partial(jnp.where, coin), noise, x)
+    optimizer = optax.adam(learning_rate)
+    if reduce_on_plateau and (static_steps is None or static_steps > PATIENCE):
+        optimizer = optax.chain(optimizer, plateau(patience=PATIENCE))
+    if reference_batch is not None:
+        scale = _batch_size(x, axis_name) / reference_batch
+        optimizer = optax.chain(optax.scale(scale), optimizer)
+    ascended = ascend(
+        start,
+        disagreement(
+            student,
+            teacher,
+            divergence,
+            logit_standardization,
+            has_state=student_state is not None,
+            update_state=update_state,
+        ),
+        optimizer=optimizer,
+        steps=steps if coin is None else jnp.where(coin, steps, 0),
+        state=student_state,
+        axis_name=axis_name,
+    )
+    return ascended._replace(applied=jnp.array(True) if coin is None else coin)
+
+
+def _check(
+    divergence: str,
+    reference_batch: int | None,
+    random_init: bool,
+    key: Array | None,
+) -> None:
+    if divergence not in DIVERGENCES:
+        known = ", ".join(DIVERGENCES)
+        raise ValueError(f"unknown divergence {divergence!r}; known: {known}")
+    if reference_batch is not None and reference_batch < 1:
+        raise ValueError(f"reference_batch is {reference_batch}; it must be at least 1")
+    if random_init and key is None:
+        raise ValueError("random_init draws noise; give key=jax.random.key(...)")
+
+
+def disagreement(
+    student: Callable[..., Any],
+    teacher: Callable[[Any], Array],
+    divergence: str,
+    logit_standardization: bool,
+    *,
+    has_state: bool,
+    update_state: bool,
+) -> Objective:
+    """The disagreement of each example as an objective for `ascend`.
+
+    Args:
+      student: as of `disagreement_augment`.
+      teacher: likewise.
+      divergence: likewise.
+      logit_standardization: likewise.
+      has_state: whether the student takes and returns a state.
+      update_state: whether that is the objective's state after.
+    """
+
+    def objective(x: Any, state: Any) -> tuple[Array, Any]:
+        student_logits, new_state = evaluate(student, x, state, has_state)
+        logits = student_logits, teacher(x)
+        _check_logits(*logits)
+        if logit_standardization:
+            logits = standardize(logits[0]), standardize(logits[1])
+        return DIVERGENCES[divergence](*logits), new_state if update_state else state
+
+    return objective
+
+
+def evaluate(
+    network: Callable[..., Any], x: Any, state: Any, has_state: bool
+) -> tuple[Array, Any]:
+    """A network's logits of x, and its state after.
+
+    Raises:
+      ValueError: a network with a state doesn't return both.
+    """
+    if not has_state:
+        return network(x), state
+    returned = network(x, rebuilt(state))
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise ValueError(
+            "with student_state the student must return (logits, state), but it"
+            f" returned a {type(returned).__name__}"
+        )
+    return returned
+
+
+def _check_logits(student_logits: Any, teacher_logits: Any) -> None:
+    shapes = jnp.shape(student_logits), jnp.shape(teacher_logits)
+    if shapes[0] != shapes[1] or len(shapes[0]) != 2:
+        of_student, of_teacher = (list(shape) for shape in shapes)
+        raise ValueError(
+            f"the student's logits are {of_student} and the teacher's {of_teacher};"
+            " both must be [B, K]"
+        )
+
+
+def _batch_size(x: Any, axis_name: str | None) -> int:
+    """Of all devices."""
+    size = int(jax.tree.leaves(x)[0].shape[0])
+    return size if axis_name is None else size * jax.lax.axis_size(axis_name)
+
+
+def uniform(key: Any, x: Any, axis_name: str | None) -> Any:
+    """Uniform(-1, 1) noise in the shapes of x; the same however it is split."""
+    leaves, structure = jax.tree.flatten(x)
+    drawn = []
+    for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True):
+        keys = jax.random.split(leaf_key, _batch_size(leaf, axis_name))
+        if axis_name is not None:
+            first = jax.lax.axis_index(axis_name) * len(leaf)
+            keys = jax.lax.dynamic_slice_in_dim(keys, first, len(leaf))
+        shape, dtype = leaf.shape[1:], leaf.dtype
+
+        def one(key: Any, shape: Any = shape, dtype: Any = dtype) -> Array:
+            return jax.random.uniform(key, shape, dtype, -1.0, 1.0)
+
+        drawn.append(jax.vmap(one)(keys))
+    return jax.tree.unflatten(structure, drawn)
