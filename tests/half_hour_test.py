@@ -155,6 +155,20 @@ def test_an_archive_holds_the_run_and_equal_arrays_once(
     assert not (tmp_path / "three").exists()
 
 
+def test_weights_join_those_of_other_runs_unless_they_are_large(tmp_path, monkeypatch):
+    file = tmp_path / training.WEIGHTS
+    for name in ("one", "two", "one"):
+        archives.add_weights(file, name, name.encode())
+    with zipfile.ZipFile(file) as archive:
+        assert archive.namelist() == ["one.safetensors", "two.safetensors"]
+        assert archive.read("two.safetensors") == b"two"
+    monkeypatch.setattr(archives, "PART_BYTES", 6)
+    archives.add_weights(file, "large", b"0123456789")
+    found = [tmp_path / f"large.safetensors.{index}" for index in range(2)]
+    assert b"".join(part.read_bytes() for part in found) == b"0123456789"
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_tasks_and_runs_are_what_there_is():
     for size in (FULL, REHEARSAL):
         tasks = checks(size, REPOSITORY) + speed(size)

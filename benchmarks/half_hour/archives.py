@@ -53,7 +53,7 @@ def save_run(workdir: Path, folder: Path) -> None:
             out.writestr("meta.json", json.dumps(meta))
             for digest, array in _by_digest([*trees["students"], *trees["best"]]):
                 out.writestr(f"{digest}.npy", _npy(array))
-        _write_parts(folder, workdir.name, file.getvalue())
+        write_parts(folder, f"{workdir.name}{SUFFIX}", file.getvalue())
 
 
 def _by_digest(trees: list[Tree]) -> list[tuple[str, np.ndarray]]:
@@ -72,23 +72,23 @@ def _npy(array: np.ndarray) -> bytes:
         return file.getvalue()
 
 
-def _write_parts(folder: Path, name: str, content: bytes) -> None:
-    """One file, or several; parts of an older archive that was longer are deleted."""
+def write_parts(folder: Path, name: str, content: bytes) -> None:
+    """One file, or several; parts of an older one that was longer are deleted."""
     count = -(-len(content) // PART_BYTES)
-    names = [f"{name}{SUFFIX}"]
+    names = [name]
     if count > 1:
-        names = [f"{name}{SUFFIX}.{index}" for index in range(count)]
+        names = [f"{name}.{index}" for index in range(count)]
     for index, part in enumerate(names):
         start = index * PART_BYTES
         write(folder / part, content[start : start + PART_BYTES])
-    for old in parts(folder, name):
+    for old in folder.glob(f"{name}*"):
         if old.name not in names:
             old.unlink()
 
 
-def parts(folder: Path, name: str) -> list[Path]:
+def parts(folder: Path, run: str) -> list[Path]:
     """The files of a run's archive, in order."""
-    return sorted(folder.glob(f"{name}{SUFFIX}*"))
+    return sorted(folder.glob(f"{run}{SUFFIX}*"))
 
 
 def restore_run(folder: Path, workdir: Path) -> None:
@@ -132,7 +132,13 @@ def _read(content: bytes) -> tuple[RunCheckpoint, dict[str, Any]]:
 
 
 def add_weights(file: Path, name: str, content: bytes) -> None:
-    """Adds or replaces a finished run's weights in a zip file."""
+    """Adds or replaces a finished run's weights in a zip file.
+
+    Those of a large network are files of their own, `NAME.safetensors.0` and so on.
+    """
+    if len(content) > PART_BYTES:
+        write_parts(file.parent, f"{name}.safetensors", content)
+        return
     weights = {}
     if file.exists():
         with zipfile.ZipFile(file) as archive:
