@@ -111,6 +111,8 @@ def tree(seed):
         "params": {"kernel": rng.normal(size=(64, 33)).astype(np.float32)},
         "batch_stats": {"mean": rng.normal(size=5).astype(np.float32)},
         "step": np.int32(seed),
+        "auxiliary": {},
+        "opt_state": {"0": {}, "1": {"0": {"trace": np.ones(3)}, "1": {}}},
     }
 
 
@@ -136,19 +138,18 @@ def test_an_archive_holds_the_run_and_equal_arrays_once(
     assert all(file.stat().st_size <= part_bytes for file in files)
     if len(files) == 1:
         with zipfile.ZipFile(files[0]) as archive:
-            assert len(archive.namelist()) == 4  # meta.json and three arrays
+            assert len(archive.namelist()) == 5  # meta.json and four arrays
 
     again = tmp_path / "two" / "run"
     archives.restore_run(output, again)
     assert json.loads((again / "config.json").read_text()) == {"seed": 3}
     restored = RunCheckpoints(again).restore()
     assert restored.history == checkpoint.history
-    for one, two in zip(
-        jax.tree.leaves([restored.students, restored.best]),
-        jax.tree.leaves([checkpoint.students, checkpoint.best]),
-        strict=True,
-    ):
-        np.testing.assert_array_equal(one, two)
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        [restored.students, restored.best],
+        [checkpoint.students, checkpoint.best],
+    )
 
     files[-1].write_bytes(files[-1].read_bytes()[:-40])  # cut off
     archives.restore_run(output, tmp_path / "three" / "run")
@@ -190,6 +191,9 @@ def test_a_crash_ends_only_its_task(tmp_path):
     journal.fail("golden", ended, 3.0)
     again = Journal(tmp_path, "stage")
     assert again.is_done("golden") and not again.is_finished
+    assert not again.is_done("golden", attempts=2)
+    again.fail("golden", ended, 3.0)
+    assert again.is_done("golden", attempts=2)
     assert "KeyError: 'nothing'" in again.tasks["golden"]["said"]
 
 

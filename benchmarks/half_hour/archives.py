@@ -46,7 +46,7 @@ def save_run(workdir: Path, folder: Path) -> None:
         "num_classes": checkpoint.num_classes,
         "best_student": checkpoint.best_student,
         "history": checkpoint.history,
-        "digests": {name: [digests(tree) for tree in trees[name]] for name in trees},
+        "digests": {name: [_leaves(tree) for tree in trees[name]] for name in trees},
     }
     with io.BytesIO() as file:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as out:
@@ -54,6 +54,12 @@ def save_run(workdir: Path, folder: Path) -> None:
             for digest, array in _by_digest([*trees["students"], *trees["best"]]):
                 out.writestr(f"{digest}.npy", _npy(array))
         write_parts(folder, f"{workdir.name}{SUFFIX}", file.getvalue())
+
+
+def _leaves(tree: Tree) -> dict[str, str | None]:
+    """The digest of each array by its path; None for an empty dictionary."""
+    nodes = flax.traverse_util.flatten_dict(tree, sep="/", keep_empty_nodes=True)
+    return {path: None for path in nodes} | digests(tree)
 
 
 def _by_digest(trees: list[Tree]) -> list[tuple[str, np.ndarray]]:
@@ -111,14 +117,14 @@ def _read(content: bytes) -> tuple[RunCheckpoint, dict[str, Any]]:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         meta = json.loads(archive.read("meta.json"))
 
-        def tree(paths: dict[str, str]) -> Tree:
-            return flax.traverse_util.unflatten_dict(
-                {
-                    path: np.load(io.BytesIO(archive.read(f"{digest}.npy")))
-                    for path, digest in paths.items()
-                },
-                sep="/",
-            )
+        def leaf(digest: str | None) -> Any:
+            if digest is None:
+                return {}
+            return np.load(io.BytesIO(archive.read(f"{digest}.npy")))
+
+        def tree(paths: dict[str, str | None]) -> Tree:
+            leaves = {path: leaf(digest) for path, digest in paths.items()}
+            return flax.traverse_util.unflatten_dict(leaves, sep="/")
 
         checkpoint = RunCheckpoint(
             model=meta["model"],

@@ -34,19 +34,27 @@ class Journal:
         """Each task's `state`, `seconds`, and what it found or why it failed."""
         return dict(self._content["tasks"])
 
-    def is_done(self, task: str) -> bool:
-        """Whether a task is done or has failed."""
-        return task in self._content["tasks"]
+    def is_done(self, task: str, attempts: int = 1) -> bool:
+        """Whether a task is done, or has failed so many times."""
+        entry = self._content["tasks"].get(task)
+        return entry is not None and (
+            entry["state"] == "done" or entry["attempts"] >= attempts
+        )
 
     def done(self, task: str, found: Any, seconds: float) -> None:
         """Keeps what a task has found."""
         self._keep(task, {"state": "done", "seconds": seconds, "found": found})
 
     def fail(self, task: str, ended: Ended, seconds: float) -> None:
-        """Keeps why a task has failed; it isn't tried again."""
-        code = "out of time" if ended.returncode is None else ended.returncode
-        said = ended.said[-LAST_WORDS:]
-        failed = {"state": "failed", "seconds": seconds, "code": code, "said": said}
+        """Keeps why a task has failed, and how often."""
+        before = self._content["tasks"].get(task, {"attempts": 0})
+        failed = {
+            "state": "failed",
+            "attempts": before["attempts"] + 1,
+            "seconds": seconds,
+            "code": "out of time" if ended.returncode is None else ended.returncode,
+            "said": ended.said[-LAST_WORDS:],
+        }
         self._keep(task, failed)
 
     def finish(self) -> None:

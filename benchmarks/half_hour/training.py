@@ -16,6 +16,8 @@ from da_jax.errors import UserError
 WEIGHTS = "weights.zip"
 SHORTEST = 5.0
 """Seconds for which a run isn't started any more."""
+ATTEMPTS = 2
+"""How many calls try a run that fails; each goes on from its archive."""
 
 
 class Spec(NamedTuple):
@@ -93,7 +95,7 @@ def run_all(
       end: in seconds of `time.monotonic`.
     """
     for spec in specs(size):
-        if journal.is_done(spec.name):
+        if journal.is_done(spec.name, ATTEMPTS):
             continue
         workdir = scratch / "results" / spec.name
         archives.restore_run(output, workdir)
@@ -102,7 +104,8 @@ def run_all(
             return
         if not _run(spec, size, output, workdir, journal, seconds):
             return
-    journal.finish()
+    if all(journal.is_done(spec.name, ATTEMPTS) for spec in specs(size)):
+        journal.finish()
 
 
 def _run(
@@ -148,8 +151,9 @@ def _run(
         journal.fail(spec.name, ended, took)
     else:
         journal.done(spec.name, _finished(spec, workdir, output), took)
-    for part in archives.parts(output, spec.name):
-        part.unlink()
+    if journal.is_done(spec.name, ATTEMPTS):
+        for part in archives.parts(output, spec.name):
+            part.unlink()
     shutil.rmtree(workdir, ignore_errors=True)
     return True
 
