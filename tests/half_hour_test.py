@@ -283,9 +283,9 @@ def test_the_rehearsal_killed_in_every_stage_ends_with_the_same_files(tmp_path):
 @pytest.mark.slow
 def test_short_calls_go_on_until_everything_is_done(tmp_path):
     calls = 1
-    while "everything is done" not in call(tmp_path, "--minutes=2"):
+    while "everything is done" not in call(tmp_path, "--minutes=4"):
         calls += 1
         assert calls < 40
-    assert calls > 2
+    assert calls > 1
     stage = json.loads((tmp_path / "2_speed.json").read_text())
     assert all(task["state"] == "done" for task in stage["tasks"].values())

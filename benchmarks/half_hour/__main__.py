@@ -132,9 +132,11 @@ def main() -> None:
     with scratch_folder(output) as scratch:
         inputs.prepare(arguments.cifar100, arguments.teachers, size, scratch)
         checks, speed, trained = journals
-        stages.run_tasks(stages.checks(size, REPOSITORY), scratch, checks, end)
+        limit = stages.time_limit(end)
+        tasks = stages.checks(size, REPOSITORY)
+        stages.run_tasks(tasks, scratch, checks, end, limit)
         if checks.is_finished:
-            stages.run_tasks(stages.speed(size), scratch, speed, end)
+            stages.run_tasks(stages.speed(size), scratch, speed, end, limit)
         if speed.is_finished:
             training.run_all(size, output, scratch, trained, end)
     print(closing_table(journals))

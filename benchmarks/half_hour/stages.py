@@ -10,7 +10,7 @@ from benchmarks.half_hour.journal import Journal
 from benchmarks.half_hour.sizes import Pair, Size
 
 LIMIT = 300.0
-"""Seconds after which a task has failed."""
+"""Seconds after which a task has failed, where a call has as many."""
 SHORTEST = 20.0
 """Seconds for which a task isn't started any more."""
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
@@ -142,7 +142,17 @@ def _pair(pair: Pair) -> dict[str, str]:
     return dict(zip(("teacher", "student"), pair, strict=True))
 
 
-def run_tasks(tasks: list[Task], scratch: Path, journal: Journal, end: float) -> None:
+def time_limit(end: float) -> float:
+    """The seconds after which a task has failed, in a call that has until `end`.
+
+    A task that doesn't end in nearly a whole call wouldn't end in the next one either.
+    """
+    return min(LIMIT, 0.95 * (end - time.monotonic() - FAREWELL))
+
+
+def run_tasks(
+    tasks: list[Task], scratch: Path, journal: Journal, end: float, limit: float
+) -> None:
     """Runs what isn't done yet, until `end` has come.
 
     Args:
@@ -150,6 +160,7 @@ def run_tasks(tasks: list[Task], scratch: Path, journal: Journal, end: float) ->
       scratch: with `data` and `checkpoints`.
       journal: of the stage.
       end: in seconds of `time.monotonic`.
+      limit: of `time_limit`.
     """
     for task in tasks:
         if journal.is_done(task.name):
@@ -161,7 +172,7 @@ def run_tasks(tasks: list[Task], scratch: Path, journal: Journal, end: float) ->
         ended = run(
             task.function,
             task.arguments,
-            min(seconds, LIMIT),
+            min(seconds, limit),
             environment={
                 "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {task.xla_flags}",
                 "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch is there too
@@ -171,7 +182,7 @@ def run_tasks(tasks: list[Task], scratch: Path, journal: Journal, end: float) ->
         took = time.monotonic() - start
         if ended.returncode == 0:
             journal.done(task.name, ended.result, took)
-        elif ended.returncode is None and seconds < LIMIT:
+        elif ended.returncode is None and seconds < limit:
             return  # the minutes are over; the next call tries again
         else:
             journal.fail(task.name, ended, took)

@@ -1,0 +1,27 @@
+"""Five float64 steps of everything equal those of the trainer before its rebuild."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from da_jax.models.network import PRECISIONS
+from tests.reference import CASES, FILE, FLOAT64, five_steps
+
+REFERENCE = json.loads(FILE.read_text())
+TOLERANCE = 1e-12
+
+
+def test_every_case_is_held():
+    assert list(REFERENCE) == list(CASES)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_five_steps_are_what_they_were(x64, monkeypatch, name):
+    monkeypatch.setitem(PRECISIONS, "float64", FLOAT64)
+    found = json.loads(json.dumps(five_steps(CASES[name])))
+    expected = REFERENCE[name]
+    assert jax.tree.structure(found) == jax.tree.structure(expected)
+    for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(one, two, rtol=TOLERANCE, atol=TOLERANCE)
