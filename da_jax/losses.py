@@ -45,15 +45,16 @@ def kl_divergence(
 
 def standardize(logits: Float[Array, "B K"]) -> Float[Array, "B K"]:
     """Each row with mean 0 and standard deviation (of n − 1) 1."""
-    mean = jnp.mean(logits, axis=-1, keepdims=True)
-    std = jnp.std(logits, axis=-1, keepdims=True, ddof=1)
-    return (logits - mean) / (std + 1e-7)
+    centered = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    squares = jnp.sum(jnp.square(centered), axis=-1, keepdims=True)
+    variance = squares / (logits.shape[-1] - 1)
+    # Equal logits have a standard deviation of 0, where a root has no gradient.
+    std = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
+    return centered / (std + 1e-7)
 
 
 def logit_standardization(loss: Loss) -> Loss:
-    """Wraps a loss so that its term `loss_kd` compares standardised logits.
-
-    The other terms, such as the cross-entropy, are those of the logits as they are.
+    """Wraps a loss so that its term `loss_kd` alone compares standardised logits.
 
     Args:
       loss: of this module, or one like them.
@@ -169,7 +170,7 @@ def dkd(
       ce_weight: of the cross-entropy.
       alpha: of the label's class.
       beta: of the other classes.
-      warmup: epochs over which the divergences' weight rises.
+      warmup: epochs over which the divergences' weight rises; 0 for none.
       epoch: counted from 1.
 
     Returns:
@@ -195,7 +196,7 @@ def dkd(
     divergence = alpha * _of_label(*arguments) + beta * _of_others(*arguments)
     return {
         "loss_ce": cross_entropy(student_logits, labels) * ce_weight,
-        "loss_kd": jnp.mean(divergence) * jnp.minimum(epoch / warmup, 1.0),
+        "loss_kd": jnp.mean(divergence) * jnp.minimum(jnp.divide(epoch, warmup), 1.0),
     }
 
 
@@ -247,16 +248,15 @@ def mlkd(
 
     Of an image there is a weak view w and a strong one s. Of a batch's probabilities
     p [B, K] at a temperature, examples are correlated as p·pᵀ and classes as pᵀ·p.
-    With KD, B and C the divergence of two networks' probabilities, and the squared
-    distances of these correlations over B and over K; t is T, 3, 5, 2 or 6:
+    KD is the divergence of two networks' probabilities; E and C are the squared
+    distances of their correlations of examples and classes. Sums are over temperatures:
 
       L = w_ce · (CE(S(w), y) + CE(S(s), y))
-        + w_kd · (m · Σ_t KD_t(w) + Σ_T,3,5 KD_t(s) + Σ_2,6 KD_t(w))
-        + w_kd · m · Σ_t B_t(w) + w_kd · c · Σ_t C_t(w)
+        + w_kd · (m · Σ KD(w) + Σ{T, 3, 5} KD(s) + Σ{2, 6} KD(w))
+        + w_kd · m · Σ E(w) + w_kd · c · Σ C(w)
 
-    m is the share of examples of which the teacher is at most as confident as of the
-    median one, c that of classes: a half, but for ties and odd numbers. In the paper
-    they select examples and classes; the code followed here multiplies means by them.
+    m is the fraction of examples whose teacher confidence is at most the median, c the
+    same for classes. The paper selects by them; the code followed here multiplies.
 
     Args:
       student_logits: of the weak view.

@@ -89,7 +89,7 @@ def _named(name: str, variables: Tree) -> dict[str, np.ndarray]:
     if is_bundled(name):
         return to_numpy_state_dict(name, variables)
     leaves = flax.traverse_util.flatten_dict(variables, sep=".")
-    return {path: np.ascontiguousarray(leaf) for path, leaf in leaves.items()}
+    return {path: np.asarray(leaf, order="C") for path, leaf in leaves.items()}
 
 
 def _unnamed(name: str, arrays: dict[str, Any]) -> Tree:
@@ -99,7 +99,8 @@ def _unnamed(name: str, arrays: dict[str, Any]) -> Tree:
 
     if is_bundled(name):
         return convert_state_dict(name, arrays)
-    return flax.traverse_util.unflatten_dict(arrays, sep=".")
+    # A file has no place for a collection that is empty.
+    return {"batch_stats": {}, **flax.traverse_util.unflatten_dict(arrays, sep=".")}
 
 
 ORBAX = "orbax"

@@ -24,6 +24,7 @@ from benchmarks.half_hour.stages import checks, speed
 from configs import default
 from da_jax.checkpointing import RunCheckpoint, RunCheckpoints
 from da_jax.configuration import check_config
+from da_jax.errors import UserError
 
 REPOSITORY = Path(__file__).parent.parent
 BLOCK = "import sys\n" + "".join(
@@ -127,7 +128,9 @@ def test_an_archive_holds_the_run_and_equal_arrays_once(
     (workdir / "config.json").write_text('{"seed": 3}')
     student = tree(7)
     best = {name: student[name] for name in ("params", "batch_stats")}
-    checkpoint = RunCheckpoint("resnet8", 100, [student], [best], 0, [{"epoch": 1}])
+    older = [tree(5)]  # archived as the newest while nothing was evaluated
+    older = [{name: other[name] for name in best} for other in older]
+    checkpoint = RunCheckpoint("resnet8", 100, [student], older, 0, [{"epoch": 1}])
     checkpoints = RunCheckpoints(workdir)
     checkpoints.save(checkpoint)
     checkpoints.close()
@@ -148,7 +151,7 @@ def test_an_archive_holds_the_run_and_equal_arrays_once(
     jax.tree.map(
         np.testing.assert_array_equal,
         [restored.students, restored.best],
-        [checkpoint.students, checkpoint.best],
+        [checkpoint.students, [best]],
     )
 
     files[-1].write_bytes(files[-1].read_bytes()[:-40])  # cut off
@@ -187,13 +190,17 @@ def test_tasks_and_runs_are_what_there_is():
 def test_a_crash_ends_only_its_task(tmp_path):
     ended = child.run("checks:golden_vectors", {"kind": "nothing"}, 100.0)
     assert ended.returncode == 1 and ended.result is None
-    journal = Journal(tmp_path, "stage")
+    journal = Journal(tmp_path, "stage", "full")
     journal.fail("golden", ended, 3.0)
-    again = Journal(tmp_path, "stage")
+    again = Journal(tmp_path, "stage", "full")
     assert again.is_done("golden") and not again.is_finished
     assert not again.is_done("golden", attempts=2)
     again.fail("golden", ended, 3.0)
     assert again.is_done("golden", attempts=2)
+    again.fail("slow", child.Ended(None, None, ""), 60.0)
+    assert again.is_done("slow", limit=60.0) and not again.is_done("slow", limit=120.0)
+    with pytest.raises(UserError, match="holds a full call's files"):
+        Journal(tmp_path, "stage", "rehearsal")
     assert "KeyError: 'nothing'" in again.tasks["golden"]["said"]
 
 
@@ -210,6 +217,7 @@ def test_a_task_is_ended_when_its_time_is_over():
         ((), "--cifar100 FOLDER is missing"),
         (("--cifar100=nowhere", "--rehearse"), "there is no --cifar100 nowhere"),
         (("--teachers=nowhere", "--rehearse"), "there is no nowhere/cifar100_resnet20"),
+        (("--rehearse", "--minutes=0.5"), "--minutes is 0.5; give 1"),
     ],
 )
 def test_missing_inputs_are_one_line(tmp_path, arguments, message):
@@ -225,6 +233,25 @@ def test_missing_inputs_are_one_line(tmp_path, arguments, message):
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert message in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_a_short_call_begins_and_leaves_the_device_to_its_tasks(tmp_path):
+    """No task is told to stay off the accelerator, though the parent does."""
+    others = {name: value for name, value in os.environ.items() if "JAX_PL" not in name}
+    done = subprocess.run(
+        command(tmp_path, "--minutes=1"),
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=others | {"XLA_FLAGS": ""},
+    )
+    assert done.returncode == 0, done.stderr
+    assert "the same command goes on from here" in done.stdout
+    stage = json.loads((tmp_path / "1_checks.json").read_text())
+    device = stage["tasks"]["device"]["found"]["figures"]
+    assert device["environment"]["JAX_PLATFORMS"] is None
+    assert device["platform"] == jax.devices()[0].platform
+    assert not stage["finished"]
 
 
 def comparable(output):
@@ -255,6 +282,9 @@ def test_the_rehearsal_killed_in_every_stage_ends_with_the_same_files(tmp_path):
     said = call(whole, "--minutes=60", PYTHONPATH=str(tmp_path))
     assert "everything is done" in said and "failed" not in said
     expected = comparable(whole)
+    device = json.loads((whole / "1_checks.json").read_text())["tasks"]["device"]
+    seen = device["found"]["figures"]["environment"]["JAX_PLATFORMS"]
+    assert seen == os.environ.get("JAX_PLATFORMS")
     assert set(expected["1_checks.json"].values()) == {"done"}
     assert len(list(whole.iterdir())) <= 8
 

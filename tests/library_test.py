@@ -376,13 +376,12 @@ def test_before_and_after_are_of_the_first_and_the_last_batch(x64, steps, traced
     def objective(x, state):
         return jnp.sum(x**2, axis=-1), state + 1
 
-    up = da_jax.ascend(
-        x,
-        objective,
-        optimizer=optax.sgd(0.5),
-        steps=jnp.asarray(steps) if traced else steps,
-        state=jnp.zeros(()),
-    )
+    def call(steps):
+        return da_jax.ascend(
+            x, objective, optimizer=optax.sgd(0.5), steps=steps, state=jnp.zeros(())
+        )
+
+    up = jax.jit(call)(steps) if traced else call(steps)
     assert up.state == steps  # the last look moves no statistics
     assert bool(up.applied) == (steps > 0)
     assert float(up.before) == pytest.approx(float(jnp.mean(jnp.sum(x**2, -1))))
@@ -479,6 +478,75 @@ def test_linen_nnx_and_equinox_give_the_same_images(x64):
     assert np.abs(by_linen.x - x).max() > 0.01
 
 
+@pytest.mark.parametrize("dtype", [jnp.float16, jnp.bfloat16])
+def test_half_precision_is_moved_in_float32(dtype):
+    weights = jax.random.normal(jax.random.key(1), (2, 4, 3))
+    seen = []
+
+    def network(x, w):
+        seen.append(x.dtype)
+        return x.astype(jnp.float32) @ w
+
+    x = {
+        "half": jax.random.normal(jax.random.key(0), (6, 4), dtype),
+        "full": jnp.ones((6, 4)),
+    }
+
+    def augment(x):
+        return da_jax.disagreement_augment(
+            x,
+            lambda x: network(x["half"], weights[0]) + x["full"] @ weights[0],
+            lambda x: network(x["half"], weights[1]),
+            steps=3,
+        )
+
+    moved = augment(x)
+    assert set(seen) == {jnp.dtype(dtype)}
+    assert jax.tree.map(lambda leaf: leaf.dtype, moved.x) == jax.tree.map(
+        lambda leaf: leaf.dtype, x
+    )
+    expected = augment(jax.tree.map(lambda leaf: leaf.astype(jnp.float32), x))
+    rounding = float(jnp.finfo(dtype).eps) * 4
+    for name in x:
+        np.testing.assert_allclose(
+            np.asarray(moved.x[name], np.float32), expected.x[name], atol=rounding
+        )
+    noisy = da_jax.noise(
+        x,
+        lambda x: network(x["half"], weights[0]),
+        lambda x: network(x["half"], weights[1]),
+        key=jax.random.key(0),
+    )
+    assert noisy.x["half"].dtype == dtype and noisy.x["full"].dtype == jnp.float32
+
+
+def test_equal_keys_give_equal_coins():
+    x, labels = jnp.ones((4, 3)), jnp.zeros(4, jnp.int32)
+    student, teacher = (lambda x: x @ jnp.eye(3)), (lambda x: x @ jnp.ones((3, 3)))
+
+    def coins(key):
+        options = dict(key=key, probability=0.5)
+        return [
+            da_jax.disagreement_augment(x, student, teacher, **options).applied,
+            da_jax.noise(x, student, teacher, **options).applied,
+            da_jax.fgsm(x, student, labels, **options).applied,
+            da_jax.pgd(x, student, labels, **options).applied,
+        ]
+
+    found = jnp.stack(jax.vmap(coins)(jax.random.split(jax.random.key(0), 64)))
+    assert (found == found[0]).all() and 0.3 < found[0].mean() < 0.7
+
+
+def test_standardised_logits_have_gradients_where_they_are_equal(x64):
+    logits = jnp.array([[0.0, 0.0, 0.0], [1.0, 2.0, 4.0]])
+    gradient = jax.jacobian(losses.standardize)(logits)
+    assert jnp.isfinite(gradient).all()
+    found = losses.standardize(logits)
+    std = torch.tensor(np.asarray(logits)).std(dim=1, keepdim=True).numpy()
+    expected = (logits - logits.mean(axis=1, keepdims=True)) / (std + 1e-7)
+    np.testing.assert_allclose(found, expected, rtol=1e-14)
+
+
 def test_pgd_stays_in_its_ball_and_raises_the_loss():
     student, _ = linen_functions(variables(0), variables(1))
     state = variables(0)["batch_stats"]
@@ -573,6 +641,16 @@ CALLS = {
     "probability is -0.1": lambda: noise(x, f, g, key=key, probability=-0.1),
     "they must be [B, K], [B, K] and [B]": lambda: losses.kd(f(x), x, labels),
     "and the labels [2]": lambda: losses.dkd(f(x), g(x), labels[:2]),
+    "steps is 2.7; it must be an integer": lambda: da(x, f, g, steps=2.7),
+    "steps is -2; it must be at least 0": lambda: da(x, f, g, steps=jnp.array(-2)),
+    "the student must return logits, not a tuple; give its": lambda: da(
+        x, lambda x: (x @ w, 0), g
+    ),
+    "the teacher must return logits, not a tuple": lambda: da(x, f, lambda x: (x, x)),
+    "the objective must return (values, state)": lambda: ascend(
+        x, lambda x, s: x.sum(axis=1), optimizer=sgd, steps=1
+    ),
+    "noise is drawn from a key": lambda: noise(x, f, g, key=None),
     "Factor must be in the range (0, 1)": lambda: da_jax.reduce_on_plateau(factor=2),
 }
 for expected, call in CALLS.items():
@@ -594,7 +672,7 @@ def test_wrong_arguments_are_one_clear_sentence():
         cwd=REPOSITORY,
     )
     assert done.returncode == 0, done.stderr
-    assert int(done.stdout) == 20
+    assert int(done.stdout) == 26
 
 
 def test_shapes_are_checked_in_the_tests():

@@ -16,13 +16,14 @@ import argparse
 import contextlib
 import fcntl
 import hashlib
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from benchmarks.half_hour import stand_ins
 from benchmarks.half_hour.child import REPOSITORY
@@ -35,6 +36,10 @@ from benchmarks.half_hour.journal import Journal  # noqa: E402
 from benchmarks.half_hour.sizes import FULL, REHEARSAL  # noqa: E402
 from da_jax.command_line import Parser, run  # noqa: E402
 from da_jax.errors import UserError  # noqa: E402
+
+STAGES = ("1_checks", "2_speed", "3_training")
+SHORTEST_CALL = 1.0
+"""Minutes: a shorter call would start nothing."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -125,11 +130,15 @@ def main() -> None:
     size = REHEARSAL if arguments.rehearse else FULL
     inputs.check(arguments.cifar100, arguments.teachers, size, arguments.rehearse)
     output = arguments.output.resolve()
-    output.mkdir(parents=True, exist_ok=True)
-    archives.clean(output)
-    names = ("1_checks", "2_speed", "3_training")
-    journals = [Journal(output, name) for name in names]
+    if arguments.minutes < SHORTEST_CALL:
+        raise UserError(f"--minutes is {arguments.minutes:g}; give {SHORTEST_CALL:g}")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--output {output}: {error.strerror}") from error
     with scratch_folder(output) as scratch:
+        archives.clean(output)
+        journals = [Journal(output, name, size.name) for name in STAGES]
         inputs.prepare(arguments.cifar100, arguments.teachers, size, scratch)
         checks, speed, trained = journals
         limit = stages.time_limit(end)
@@ -147,6 +156,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # This process only reads and writes checkpoints; the device is the tasks'.
-    os.environ["JAX_PLATFORMS"] = "cpu"
+    # This process only reads and writes checkpoints; the device is the tasks', whose
+    # environment stays as it is.
+    jax.config.update("jax_platforms", "cpu")
     run(main)

@@ -16,6 +16,7 @@ import numpy as np
 
 from da_jax.checkpointing import RunCheckpoint, RunCheckpoints
 from da_jax.digests import Tree, digests
+from da_jax.metrics import evaluated
 
 PART_BYTES = 15 * 2**20
 """The most that a file holds."""
@@ -25,9 +26,14 @@ SUFFIX = ".zip"
 
 def write(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all."""
+    _begin(path, content).replace(path)
+
+
+def _begin(path: Path, content: bytes) -> Path:
+    """The content in a temporary file beside `path`."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
-    temporary.replace(path)
+    return temporary
 
 
 def save_run(workdir: Path, folder: Path) -> None:
@@ -39,7 +45,13 @@ def save_run(workdir: Path, folder: Path) -> None:
     checkpoints.close()
     if checkpoint is None:
         return
-    trees = {"students": checkpoint.students, "best": checkpoint.best}
+    best = checkpoint.best
+    if not evaluated(checkpoint.history):  # the newest students are the best known
+        best = [
+            {name: student[name] for name in of_student}
+            for student, of_student in zip(checkpoint.students, best, strict=True)
+        ]
+    trees = {"students": checkpoint.students, "best": best}
     meta = {
         "config": json.loads((workdir / "config.json").read_text()),
         "model": checkpoint.model,
@@ -79,14 +91,21 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def write_parts(folder: Path, name: str, content: bytes) -> None:
-    """One file, or several; parts of an older one that was longer are deleted."""
+    """One file, or several; parts of an older one that was longer are deleted.
+
+    All parts are written before the first takes its place, so that a kill hardly ever
+    leaves old and new parts together.
+    """
     count = -(-len(content) // PART_BYTES)
     names = [name]
     if count > 1:
         names = [f"{name}.{index}" for index in range(count)]
-    for index, part in enumerate(names):
-        start = index * PART_BYTES
-        write(folder / part, content[start : start + PART_BYTES])
+    begun = [
+        _begin(folder / part, content[index * PART_BYTES : (index + 1) * PART_BYTES])
+        for index, part in enumerate(names)
+    ]
+    for part, temporary in zip(names, begun, strict=True):
+        temporary.replace(folder / part)
     for old in folder.glob(f"{name}*"):
         if old.name not in names:
             old.unlink()

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import itertools
+import os
 import shutil
 import subprocess
 import tempfile
@@ -42,6 +43,9 @@ def device() -> dict[str, Any]:
         "memory": (found[0].memory_stats() or {}).get("bytes_limit"),
         "driver": _nvidia_smi(),
         "versions": versions,
+        "environment": {
+            name: os.environ.get(name) for name in ("JAX_PLATFORMS", "XLA_FLAGS")
+        },
     }
 
 

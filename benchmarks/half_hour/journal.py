@@ -6,23 +6,40 @@ from typing import Any
 
 from benchmarks.half_hour import archives
 from benchmarks.half_hour.child import LAST_WORDS, Ended
+from da_jax.errors import UserError
+
+OUT_OF_TIME = "out of time"
 
 
 class Journal:
     """Written after every task, so that the next call knows what is left."""
 
-    def __init__(self, folder: Path, name: str) -> None:
+    def __init__(self, folder: Path, name: str, size: str) -> None:
         """Reads the file if it is there, from an earlier call.
 
         Args:
           folder: of the output.
           name: of the stage.
+          size: of the work, `full` or `rehearsal`.
+
+        Raises:
+          UserError: the file is of the other size.
         """
         self.name = name
         self._file = folder / f"{name}.json"
-        self._content: dict[str, Any] = {"stage": name, "finished": False, "tasks": {}}
+        self._content: dict[str, Any] = {
+            "stage": name,
+            "size": size,
+            "finished": False,
+            "tasks": {},
+        }
         if self._file.exists():
             self._content = json.loads(self._file.read_text())
+        if self._content["size"] != size:
+            raise UserError(
+                f"{folder} holds a {self._content['size']} call's files, and this call"
+                f" is {size}; choose another --output"
+            )
 
     @property
     def is_finished(self) -> bool:
@@ -34,12 +51,20 @@ class Journal:
         """Each task's `state`, `seconds`, and what it found or why it failed."""
         return dict(self._content["tasks"])
 
-    def is_done(self, task: str, attempts: int = 1) -> bool:
-        """Whether a task is done, or has failed so many times."""
+    def is_done(self, task: str, attempts: int = 1, limit: float | None = None) -> bool:
+        """Whether nothing is left to do for a task.
+
+        Args:
+          task: by name.
+          attempts: after so many failures it isn't tried again.
+          limit: seconds; a task that ran out of less time is tried again.
+        """
         entry = self._content["tasks"].get(task)
-        return entry is not None and (
-            entry["state"] == "done" or entry["attempts"] >= attempts
-        )
+        if entry is None or entry["state"] == "done":
+            return entry is not None
+        if entry["code"] == OUT_OF_TIME and limit and limit > 1.2 * entry["seconds"]:
+            return False
+        return bool(entry["attempts"] >= attempts)
 
     def done(self, task: str, found: Any, seconds: float) -> None:
         """Keeps what a task has found."""
@@ -52,7 +77,7 @@ class Journal:
             "state": "failed",
             "attempts": before["attempts"] + 1,
             "seconds": seconds,
-            "code": "out of time" if ended.returncode is None else ended.returncode,
+            "code": OUT_OF_TIME if ended.returncode is None else ended.returncode,
             "said": ended.said[-LAST_WORDS:],
         }
         self._keep(task, failed)

@@ -11,9 +11,10 @@ class Size:
     """The size of every part.
 
     Attributes:
+      name: what the output's files call it.
       pairs: of networks whose speed is measured.
-      batch_sizes: of the speed; epochs, graphs and students take the first.
-      precisions: of the speed; epochs, graphs and students take the first.
+      batch_sizes: of the speed; the epoch, graph and student timings use the first.
+      precisions: likewise.
       steps: of training, in each timed round.
       rounds: that are timed; contestants take turns.
       epoch_images: that a timed epoch trains on.
@@ -32,6 +33,7 @@ class Size:
       save_every: seconds between two archives of a run.
     """
 
+    name: str
     pairs: tuple[Pair, ...]
     batch_sizes: tuple[int, ...]
     precisions: tuple[str, ...]
@@ -54,6 +56,7 @@ class Size:
 
 
 FULL = Size(
+    name="full",
     pairs=(("resnet56", "resnet20"), ("resnet32x4", "resnet8x4")),
     batch_sizes=(64, 256),
     precisions=("tensorfloat32", "bfloat16"),
@@ -76,6 +79,7 @@ FULL = Size(
 )
 
 REHEARSAL = Size(
+    name="rehearsal",
     pairs=(("resnet20", "resnet8"),),
     batch_sizes=(8, 16),
     precisions=("tensorfloat32", "bfloat16"),

@@ -91,7 +91,7 @@ def student_times(
 def _measure(
     make: Mapping[str, Callable[[], Contestant]], rounds: int, steps: int
 ) -> list[dict[str, Any]]:
-    """Times contestants by turns; one that fails says why and leaves the others be."""
+    """Times contestants by turns; if one fails, the others are still timed."""
     ready: dict[str, Contestant] = {}
     rows: dict[str, dict[str, Any]] = {}
     for name, create in make.items():
@@ -109,7 +109,7 @@ def _measure(
         rows[name] = {
             "framework": name,
             "start_seconds": time.perf_counter() - start,
-            "peak_bytes": _peak_bytes(name),
+            "peak_bytes_so_far": _peak_bytes(name),
         }
     seconds: dict[str, list[float]] = {name: [] for name in ready}
     for _, (name, contestant) in itertools.product(range(rounds), ready.items()):
@@ -124,7 +124,7 @@ def _measure(
 
 
 def _peak_bytes(framework: str) -> int | None:
-    """The most that the framework has had on the device, where that is known."""
+    """The most that the framework has had on the device in this process, if known."""
     if framework == "da-jax":
         stats = jax.devices()[0].memory_stats()
         return stats["peak_bytes_in_use"] if stats else None

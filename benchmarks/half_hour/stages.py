@@ -12,7 +12,7 @@ from benchmarks.half_hour.sizes import Pair, Size
 LIMIT = 300.0
 """Seconds after which a task has failed, where a call has as many."""
 SHORTEST = 20.0
-"""Seconds for which a task isn't started any more."""
+"""A task isn't started with fewer seconds left."""
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 GRAPHS = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL,+CONVOLUTION"
 
@@ -163,7 +163,7 @@ def run_tasks(
       limit: of `time_limit`.
     """
     for task in tasks:
-        if journal.is_done(task.name):
+        if journal.is_done(task.name, limit=limit):
             continue
         seconds = end - time.monotonic() - FAREWELL
         if seconds < SHORTEST:

@@ -15,7 +15,7 @@ from da_jax.errors import UserError
 
 WEIGHTS = "weights.zip"
 SHORTEST = 5.0
-"""Seconds for which a run isn't started any more."""
+"""A run isn't started with fewer seconds left."""
 ATTEMPTS = 2
 """How many calls try a run that fails; each goes on from its archive."""
 
@@ -72,7 +72,7 @@ def train(
         scaled = {max(1, mark * epochs // made.num_epochs) for mark in marks}
         made.optimizer.decay_epochs = tuple(sorted(scaled))
         made.num_epochs = epochs
-    if config == "teacher":  # whose best epoch nobody chooses: smaller checkpoints
+    if config == "teacher":  # only its last epoch is used; archives are smaller
         made.eval_every = made.num_epochs
     for name, value in fields.items():
         made[name] = value
@@ -96,6 +96,8 @@ def run_all(
     """
     for spec in specs(size):
         if journal.is_done(spec.name, ATTEMPTS):
+            for part in archives.parts(output, spec.name):  # left by a call's end
+                part.unlink()
             continue
         workdir = scratch / "results" / spec.name
         archives.restore_run(output, workdir)
@@ -125,7 +127,8 @@ def _run(
     def meanwhile() -> None:
         nonlocal last
         if time.monotonic() - last > size.save_every:
-            with contextlib.suppress(UserError):  # a checkpoint is just being replaced
+            # A checkpoint may just be replaced: the next time will do.
+            with contextlib.suppress(UserError, OSError):
                 archives.save_run(workdir, output)
             last = time.monotonic()
 

@@ -28,7 +28,8 @@ class Ascended(NamedTuple):
       after: the mean objective of the last x, a scalar. It takes one more evaluation of
         the objective, whose state is thrown away; under `jax.jit` that costs nothing
         where `after` isn't used.
-      applied: whether the batch was ascended, a bool scalar.
+      applied: a bool scalar. Of a batch with a coin it is the coin; else it is whether
+        there was a step.
     """
 
     x: Any
@@ -56,7 +57,8 @@ def ascend(
 
     Args:
       x: a floating-point array, or a pytree of them, with a leading batch axis: images
-        `[B, H, W, C]`, vectors `[B, D]`, embeddings.
+        `[B, H, W, C]`, vectors `[B, D]`, embeddings. Half precision is moved in
+        float32 and rounded at the end; the objective sees x in its own dtype.
       objective: (x, state) to (values `[B]`, state). Their mean over the batch is
         raised. It is traced; `state` holds what it changes, such as running statistics.
       optimizer: any optax transformation, new for this batch. It sees the descent
@@ -67,7 +69,8 @@ def ascend(
       state: of the objective, any pytree.
       axis_name: the mapped axis (`pmap`, `shard_map`) that the batch is split over. The
         mean is then that of all devices. Without it the mean is that of x, which is the
-        global one for a sharded x under `jax.jit`.
+        global one for a sharded x under `jax.jit`. Several steps inside `shard_map`
+        without it take `check_vma=False`.
 
     Returns:
       The moved batch, see `Ascended`.
@@ -88,13 +91,14 @@ def ascend(
     """
     x = jax.tree.map(jnp.asarray, x)
     batch_size = _check_batch(x)
+    dtypes = jax.tree.map(lambda leaf: leaf.dtype, x)
     static_steps = static(steps)
     if state is not None:
         state = jax.tree.map(jnp.asarray, state)
     transformation = optax.with_extra_args_support(optimizer)
 
     def descent(x: Any, state: Any) -> tuple[Array, Any]:
-        values, new_state = objective(x, rebuilt(state))
+        values, new_state = _both(objective(_as(x, dtypes), rebuilt(state)))
         _check_values(values, batch_size)
         return -jnp.mean(values), _like(new_state, state)
 
@@ -112,7 +116,7 @@ def ascend(
         updates, opt_state = transformation.update(gradient, opt_state, x, value=-mean)
         moved = optax.apply_updates(x, updates)
         if project is not None:
-            moved = project(moved, origin)
+            moved = _as_in(project(moved, origin), origin)
         return moved, state, opt_state, mean
 
     def value_at(x: Any, state: Any) -> Array:
@@ -140,26 +144,53 @@ def ascend(
             before = jax.lax.cond(count > 0, lambda: first, lambda: value_at(x, state))
         return moved, moved_state, before, value_at(moved, moved_state)
 
-    origin, state = jax.lax.stop_gradient((x, state))
+    origin, state = jax.lax.stop_gradient((_in_full_precision(x), state))
     count = jnp.asarray(steps, jnp.int32)
     # What `run` closes over may be differentiated by a caller: loops have no gradient.
     convert, closed_over = jax.closure_convert(run, origin, state, count)
     results = convert(origin, state, count, *jax.lax.stop_gradient(closed_over))
     x, state, before, after = jax.lax.stop_gradient(results)
-    return Ascended(x, state, before, after, count > 0)
+    return Ascended(_as(x, dtypes), state, before, after, count > 0)
 
 
 def static(steps: Any) -> int | None:
-    """The number of steps, or None where it is traced.
+    """The number of steps, or None where it is a tracer.
 
     Raises:
-      ValueError: it is negative.
+      ValueError: it is negative or no integer.
     """
-    if not isinstance(steps, int | np.integer):
+    if not jnp.issubdtype(jnp.result_type(steps), jnp.integer) or jnp.ndim(steps):
+        raise ValueError(f"steps is {steps}; it must be an integer")
+    if isinstance(steps, jax.core.Tracer):
         return None
-    if steps < 0:
-        raise ValueError(f"steps is {steps}; it must be at least 0")
-    return int(steps)
+    count = int(np.asarray(steps))
+    if count < 0:
+        raise ValueError(f"steps is {count}; it must be at least 0")
+    return count
+
+
+def _in_full_precision(x: Any) -> Any:
+    """At least float32: small steps and squared gradients vanish in half precision."""
+    return jax.tree.map(
+        lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), x
+    )
+
+
+def _as(x: Any, dtypes: Any) -> Any:
+    return jax.tree.map(lambda leaf, dtype: leaf.astype(dtype), x, dtypes)
+
+
+def _as_in(x: Any, like: Any) -> Any:
+    return jax.tree.map(lambda leaf, of: jnp.asarray(leaf, of.dtype), x, like)
+
+
+def _both(returned: Any) -> tuple[Any, Any]:
+    if not isinstance(returned, tuple) or len(returned) != 2:
+        raise ValueError(
+            "the objective must return (values, state), but it returned a"
+            f" {type(returned).__name__}"
+        )
+    return returned
 
 
 def _check_batch(x: Any) -> int:

@@ -69,7 +69,8 @@ def fgsm(
     """
 
     def loss(logits: Array) -> Array:
-        return -jnp.take_along_axis(logits, labels[:, None], axis=-1)[:, 0]
+        classes = jnp.asarray(labels)[:, None]
+        return -jnp.take_along_axis(logits, classes, axis=-1)[:, 0]
 
     return _against_labels(
         x,
@@ -177,7 +178,8 @@ def _against_labels(
 ) -> Ascended:
     """The ascent of a loss `[B]` of the student's logits."""
     static(steps)
-    coin = flip(key, probability)
+    labels = jnp.asarray(labels)
+    coin = flip(None if key is None else jax.random.split(key)[0], probability)
     has_state = student_state is not None
 
     def objective(x: Any, state: Any) -> tuple[Array, Any]:
@@ -257,7 +259,8 @@ def noise(
       >>> bool(jnp.allclose(*lengths)), bool(noisy.after < harder.after)
       (True, True)
     """
-    ascent_key, noise_key = jax.random.split(key)
+    if key is None:
+        raise ValueError("noise is drawn from a key; give key=jax.random.key(...)")
     ascended = disagreement_augment(
         x,
         student,
@@ -270,17 +273,18 @@ def noise(
         reduce_on_plateau=reduce_on_plateau,
         reference_batch=reference_batch,
         student_state=student_state,
-        key=ascent_key,
+        key=key,
         probability=probability,
         axis_name=axis_name,
     )
     x = jax.lax.stop_gradient(jax.tree.map(jnp.asarray, x))
-    direction = uniform(noise_key, x, axis_name)
+    direction = uniform(jax.random.split(key)[1], x, axis_name)
     moves = jax.tree.map(jnp.subtract, ascended.x, x)
     scale = _norms(moves) / _norms(direction)
 
     def moved(start: Array, direction: Array) -> Array:
-        return start + scale.reshape(-1, *[1] * (start.ndim - 1)) * direction
+        lengths = scale.astype(start.dtype).reshape(-1, *[1] * (start.ndim - 1))
+        return start + lengths * direction
 
     noisy = jax.tree.map(moved, x, direction)
     objective = disagreement(

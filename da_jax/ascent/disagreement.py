@@ -19,7 +19,7 @@ from da_jax.ascent.plateau import reduce_on_plateau as plateau
 from da_jax.losses import kl_divergence, standardize
 
 PATIENCE = 10
-"""Of PyTorch's plateau: it first changes step 13."""
+"""Of PyTorch's plateau: step 13 is the first that it can change."""
 
 
 def normalized_mse(
@@ -93,12 +93,14 @@ def disagreement_augment(
         before D.
       update_state: keep the student's state from the passes over the half-moved batch,
         as the original does; else the given state is returned.
-      reduce_on_plateau: multiply α by 0.1 when D hasn't risen for more than 10 steps.
+      reduce_on_plateau: multiply α by 0.1 when D has been 0.01 % below its last best
+        for more than 10 steps in a row. It is PyTorch's rule for the loss −D.
       random_init: start from uniform(-1, 1) noise instead of x. Needs `key`.
       reference_batch: scale the gradient as if the batch had this size, so that α means
         the same for every batch size.
       student_state: what the student changes, such as batch norm's running statistics.
-      key: of this batch; a coin with `probability` decides for the whole batch.
+      key: of this batch; a coin with `probability` decides for the whole batch. The
+        same key gives the same coin in `fgsm`, `pgd` and `noise`.
       probability: p, of the ascent; below 1 it needs `key`.
       axis_name: the mapped axis (`pmap`, `shard_map`) that the batch is split over.
         The key must then be the same on every device.
@@ -106,7 +108,7 @@ def disagreement_augment(
     Returns:
       `Ascended`: x and the student's state (None without one), the mean disagreement
       before and after, and the coin. Where it said no, x and state are as given, and
-      the ascent isn't executed.
+      the ascent isn't executed (under `vmap` it is, and its result is dropped).
 
     Raises:
       ValueError: an argument is out of range, a key is missing, or logits don't fit.
@@ -195,7 +197,7 @@ def disagreement(
 
     def objective(x: Any, state: Any) -> tuple[Array, Any]:
         student_logits, new_state = evaluate(student, x, state, has_state)
-        logits = student_logits, teacher(x)
+        logits = student_logits, _alone("teacher", teacher(x))
         _check_logits(*logits)
         if logit_standardization:
             logits = standardize(logits[0]), standardize(logits[1])
@@ -210,10 +212,10 @@ def evaluate(
     """A network's logits of x, and its state after.
 
     Raises:
-      ValueError: a network with a state doesn't return both.
+      ValueError: a network with a state doesn't return both, or one without does.
     """
     if not has_state:
-        return network(x), state
+        return _alone("student", network(x)), state
     returned = network(x, rebuilt(state))
     if not isinstance(returned, tuple) or len(returned) != 2:
         raise ValueError(
@@ -221,6 +223,14 @@ def evaluate(
             f" returned a {type(returned).__name__}"
         )
     return returned
+
+
+def _alone(who: str, returned: Any) -> Array:
+    if isinstance(returned, tuple):
+        state = "; give its state as student_state" if who == "student" else ""
+        raise ValueError(f"the {who} must return logits, not a tuple{state}")
+    logits: Array = returned
+    return logits
 
 
 def _check_logits(student_logits: Any, teacher_logits: Any) -> None:

@@ -24,7 +24,8 @@ def reduce_on_plateau(
     Args:
       factor: by which the scale is multiplied at a cut, in (0, 1).
       patience: steps without a new best value that are tolerated.
-      rtol: a value is a new best where it is below best × (1 − `rtol`).
+      rtol: a value is a new best where it is below best × (1 − `rtol`). For negative
+        values that bound is above the best, so an equal value counts as a new best.
       cooldown: steps after a cut that aren't counted.
       min_scale: the scale is never smaller.
 

@@ -9,9 +9,9 @@ from da_jax.errors import UserError
 
 
 def take_part(dataset: Dataset, size: int, seed: int) -> Dataset:
-    """Keeps `size` training examples, of each class its share, in the same order.
+    """Keeps `size` training examples, from each class in proportion to its size.
 
-    Of the others only the labels are looked at, to find the shares.
+    They stay in their order. Of the others only the labels are read.
 
     Args:
       dataset: whose test set isn't read.
@@ -29,7 +29,7 @@ def take_part(dataset: Dataset, size: int, seed: int) -> Dataset:
 
 
 def hold_out(dataset: Dataset, size: int, seed: int) -> tuple[Dataset, Examples]:
-    """Holds `size` training examples out, as many of each class as it has shares.
+    """Holds out `size` training examples, from each class in proportion to its size.
 
     Args:
       dataset: whose test set isn't read.
@@ -61,9 +61,12 @@ def _split(
             f"config.{field} is {size}, of {len(labels)} training examples; it must be"
             f" from {dataset.num_classes}, the number of classes, to {most}"
         )
-    rest, chosen = sklearn.model_selection.train_test_split(
-        np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed
-    )
+    try:
+        rest, chosen = sklearn.model_selection.train_test_split(
+            np.arange(len(labels)), test_size=size, stratify=labels, random_state=seed
+        )
+    except ValueError as error:  # such as a class of one example
+        raise UserError(f"config.{field} can't be {size}: {error}") from error
     return np.sort(rest), np.sort(chosen)
 
 
