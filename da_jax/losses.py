@@ -11,29 +11,29 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, Float, Int
 
-Losses = dict[str, Array]
-"""Term to scalar."""
+ArrayLike = Array | np.ndarray
 
-Loss = Callable[..., Losses]
-"""(student_logits, teacher_logits, labels, **weights) to the terms."""
+Losses = dict[str, Array]  # term to scalar
 
-Number = float | int | Float[Array, ""] | Int[Array, ""]
-"""A weight, a temperature, an epoch; it may be traced."""
+Loss = Callable[..., Losses]  # (student, teacher, labels, **weights) to the terms
+
+Number = float | int | Float[Array, ""] | Int[Array, ""]  # traced or not
 
 
 def cross_entropy(
-    logits: Float[Array, "B K"], labels: Int[Array, " B"]
+    logits: Float[ArrayLike, "B K"], labels: Int[ArrayLike, " B"]
 ) -> Float[Array, ""]:
     """The mean cross-entropy against the labels."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 def kl_divergence(
-    student_logits: Float[Array, "B K"],
-    teacher_logits: Float[Array, "B K"],
+    student_logits: Float[ArrayLike, "B K"],
+    teacher_logits: Float[ArrayLike, "B K"],
     temperature: Number,
 ) -> Float[Array, " B"]:
     """KL(teacher ‖ student) of each example at a temperature, times its square."""
@@ -43,9 +43,9 @@ def kl_divergence(
     return divergence * temperature**2
 
 
-def standardize(logits: Float[Array, "B K"]) -> Float[Array, "B K"]:
+def standardize(logits: Float[ArrayLike, "B K"]) -> Float[Array, "B K"]:
     """Each row with mean 0 and standard deviation (of n − 1) 1."""
-    centered = logits - jnp.mean(logits, axis=-1, keepdims=True)
+    centered = jnp.subtract(logits, jnp.mean(logits, axis=-1, keepdims=True))
     squares = jnp.sum(jnp.square(centered), axis=-1, keepdims=True)
     variance = squares / (logits.shape[-1] - 1)
     # Equal logits have a standard deviation of 0, where a root has no gradient.
@@ -97,9 +97,9 @@ def logit_standardization(loss: Loss) -> Loss:
 
 
 def kd(
-    student_logits: Float[Array, "B K"],
-    teacher_logits: Float[Array, "B K"],
-    labels: Int[Array, " B"],
+    student_logits: Float[ArrayLike, "B K"],
+    teacher_logits: Float[ArrayLike, "B K"],
+    labels: Int[ArrayLike, " B"],
     *,
     temperature: Number = 4.0,
     ce_weight: Number = 0.1,
@@ -143,9 +143,9 @@ def kd(
 
 
 def dkd(
-    student_logits: Float[Array, "B K"],
-    teacher_logits: Float[Array, "B K"],
-    labels: Int[Array, " B"],
+    student_logits: Float[ArrayLike, "B K"],
+    teacher_logits: Float[ArrayLike, "B K"],
+    labels: Int[ArrayLike, " B"],
     *,
     temperature: Number = 4.0,
     ce_weight: Number = 1.0,
@@ -201,7 +201,7 @@ def dkd(
 
 
 def _of_label(
-    student_logits: Array, teacher_logits: Array, labels: Array, temperature: Number
+    student_logits: Any, teacher_logits: Any, labels: Any, temperature: Number
 ) -> Array:
     """T² · KL(b(teacher) ‖ b(student)), `[B]`."""
 
@@ -219,7 +219,7 @@ def _of_label(
 
 
 def _of_others(
-    student_logits: Array, teacher_logits: Array, labels: Array, temperature: Number
+    student_logits: Any, teacher_logits: Any, labels: Any, temperature: Number
 ) -> Array:
     """T² · KL(q(teacher) ‖ q(student)), `[B]`."""
     # As far below the others as the original's: its probability is 0.
@@ -233,12 +233,12 @@ MLKD_TEMPERATURES = (3.0, 5.0, 2.0, 6.0)
 
 
 def mlkd(
-    student_logits: Float[Array, "B K"],
-    teacher_logits: Float[Array, "B K"],
-    labels: Int[Array, " B"],
+    student_logits: Float[ArrayLike, "B K"],
+    teacher_logits: Float[ArrayLike, "B K"],
+    labels: Int[ArrayLike, " B"],
     *,
-    student_strong: Float[Array, "B K"],
-    teacher_strong: Float[Array, "B K"],
+    student_strong: Float[ArrayLike, "B K"],
+    teacher_strong: Float[ArrayLike, "B K"],
     temperature: Number = 4.0,
     ce_weight: Number = 0.1,
     kd_weight: Number = 0.9,
@@ -295,7 +295,7 @@ def mlkd(
     _check(student_strong, teacher_strong, labels)
     temperatures = (temperature, *MLKD_TEMPERATURES)
 
-    def divergences(student: Array, teacher: Array, count: int) -> list[Array]:
+    def divergences(student: Any, teacher: Any, count: int) -> list[Array]:
         return [
             jnp.mean(kl_divergence(student, teacher, t)) for t in temperatures[:count]
         ]

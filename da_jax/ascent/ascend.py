@@ -9,6 +9,8 @@ import numpy as np
 import optax
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from da_jax.losses import ArrayLike
+
 State = TypeVar("State")
 
 Objective = Callable[[Any, Any], tuple[Array, Any]]
@@ -40,7 +42,7 @@ class Ascended(NamedTuple):
 
 
 def ascend(
-    x: PyTree[Float[Array, "B ..."]],
+    x: PyTree[Float[ArrayLike, "B ..."]],
     objective: Objective,
     *,
     optimizer: optax.GradientTransformation,

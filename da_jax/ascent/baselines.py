@@ -20,12 +20,13 @@ from da_jax.ascent.disagreement import (
     evaluate,
     uniform,
 )
+from da_jax.losses import ArrayLike
 
 
 def fgsm(
-    x: PyTree[Float[Array, "B ..."]],
+    x: PyTree[Float[ArrayLike, "B ..."]],
     student: Callable[..., Any],
-    labels: Int[Array, " B"],
+    labels: Int[ArrayLike, " B"],
     *,
     learning_rate: float | Float[Array, ""] = 0.01778,
     update_state: bool = True,
@@ -88,9 +89,9 @@ def fgsm(
 
 
 def pgd(
-    x: PyTree[Float[Array, "B ..."]],
+    x: PyTree[Float[ArrayLike, "B ..."]],
     student: Callable[..., Any],
-    labels: Int[Array, " B"],
+    labels: Int[ArrayLike, " B"],
     *,
     learning_rate: float | Float[Array, ""] = 0.00889,
     radius: float | Float[Array, ""] = 0.01778,
@@ -164,7 +165,7 @@ def pgd(
 def _against_labels(
     x: Any,
     student: Callable[..., Any],
-    labels: Array,
+    labels: Any,
     loss: Callable[[Array], Array],
     optimizer: optax.GradientTransformation,
     *,
@@ -204,7 +205,7 @@ def _against_labels(
 
 
 def noise(
-    x: PyTree[Float[Array, "B ..."]],
+    x: PyTree[Float[ArrayLike, "B ..."]],
     student: Callable[..., Any],
     teacher: Callable[[Any], Array],
     *,

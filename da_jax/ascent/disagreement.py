@@ -16,27 +16,27 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from da_jax.ascent.ascend import Ascended, Objective, ascend, flip, rebuilt, static
 from da_jax.ascent.plateau import reduce_on_plateau as plateau
-from da_jax.losses import kl_divergence, standardize
+from da_jax.losses import ArrayLike, kl_divergence, standardize
 
 PATIENCE = 10
 """Of PyTorch's plateau: step 13 is the first that it can change."""
 
 
 def normalized_mse(
-    student_logits: Float[Array, "B K"], teacher_logits: Float[Array, "B K"]
+    student_logits: Float[ArrayLike, "B K"], teacher_logits: Float[ArrayLike, "B K"]
 ) -> Float[Array, " B"]:
     """Mean over the classes of (S/‖S‖₁ − T/‖T‖₁)², the norms at least 1e-12."""
     difference = _l1_normalized(student_logits) - _l1_normalized(teacher_logits)
     return jnp.mean(jnp.square(difference), axis=-1)
 
 
-def _l1_normalized(logits: Float[Array, "B K"]) -> Float[Array, "B K"]:
+def _l1_normalized(logits: Float[ArrayLike, "B K"]) -> Float[Array, "B K"]:
     norm = jnp.sum(jnp.abs(logits), axis=-1, keepdims=True)
-    return logits / jnp.maximum(norm, 1e-12)
+    return jnp.asarray(logits) / jnp.maximum(norm, 1e-12)
 
 
 def teacher_student_kl(
-    student_logits: Float[Array, "B K"], teacher_logits: Float[Array, "B K"]
+    student_logits: Float[ArrayLike, "B K"], teacher_logits: Float[ArrayLike, "B K"]
 ) -> Float[Array, " B"]:
     """KL(softmax T ‖ softmax S) at temperature 1."""
     return kl_divergence(student_logits, teacher_logits, temperature=1.0)
@@ -49,7 +49,7 @@ DIVERGENCES: dict[str, Divergence] = {"mse": normalized_mse, "kl": teacher_stude
 
 
 def disagreement_augment(
-    x: PyTree[Float[Array, "B ..."]],
+    x: PyTree[Float[ArrayLike, "B ..."]],
     student: Callable[..., Any],
     teacher: Callable[[Any], Array],
     *,
