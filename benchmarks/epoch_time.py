@@ -84,10 +84,12 @@ def with_jax(setting: Setting, images: int, test_images: int) -> Callable[[], No
     return epoch
 
 
-def with_torch(setting: Setting, images: int, test_images: int) -> Callable[[], None]:
-    """An epoch of eager PyTorch's, evaluation included."""
+def with_torch(
+    setting: Setting, images: int, test_images: int, compiled: bool = False
+) -> Callable[[], None]:
+    """An epoch of PyTorch's, evaluation included; `compiled` by torch.compile."""
     dataset = synthetic_dataset(images, test_images)
-    trainer = eager_torch.create_trainer(setting, dataset.train, compiled=False)
+    trainer = eager_torch.create_trainer(setting, dataset.train, compiled)
     test = eager_torch.on_device(dataset.test)
 
     def epoch() -> None:

@@ -51,16 +51,29 @@ def step_times(
 
 
 def epoch_times(
-    teacher: str, student: str, images: int, test_images: int, rounds: int
+    teacher: str,
+    student: str,
+    precision: str,
+    batch_size: int,
+    images: int,
+    test_images: int,
+    rounds: int,
 ) -> list[dict[str, Any]]:
-    """Seconds an epoch with its evaluation: TF32, batch 64, DA at p = 0.7374."""
+    """Seconds an epoch with its evaluation, DA at p = 0.7374."""
     rows = []
+    sizes = (images, test_images)
     for method, probability in (("KD", None), ("KD + DA", 0.7374)):
-        batch_size = min(64, images)
-        setting = Setting(teacher, student, batch_size, probability=probability)
+        setting = Setting(
+            teacher,
+            student,
+            batch_size,
+            precision=precision,
+            probability=probability,
+        )
         make = {
-            "da-jax": partial(epoch_time.with_jax, setting, images, test_images),
-            "PyTorch": partial(epoch_time.with_torch, setting, images, test_images),
+            "da-jax": partial(epoch_time.with_jax, setting, *sizes),
+            "PyTorch": partial(epoch_time.with_torch, setting, *sizes, False),
+            "torch.compile": partial(epoch_time.with_torch, setting, *sizes, True),
         }
         measured = _measure(make, rounds, 1)
         rows += [{"method": method, **row} for row in measured]

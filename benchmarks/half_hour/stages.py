@@ -64,13 +64,13 @@ def checks(size: Size, repository: Path) -> list[Task]:
 
 
 def speed(size: Size) -> list[Task]:
-    """Stage 2, what matters most first; torch.compile at the first batch size only."""
+    """Stage 2, what matters most first."""
     batch, *other_batches = size.batch_sizes
     precision, *other_precisions = size.precisions
     frameworks = ["da-jax", "PyTorch", "torch.compile"]
     return [
         *(_steps(size, pair, precision, batch, frameworks) for pair in size.pairs),
-        *(_epochs(size, pair) for pair in size.pairs),
+        *(_epochs(size, pair, precision, batch) for pair in size.pairs),
         *(
             _steps(size, pair, precision, batch, ["da-jax"], GRAPHS)
             for pair in size.pairs
@@ -86,10 +86,17 @@ def speed(size: Size) -> list[Task]:
             for composition in ("unrolled", "vmapped")
         ),
         *(
-            _steps(size, pair, of, other, frameworks[:2])
+            _steps(size, pair, of, other, frameworks)
             for pair in size.pairs
             for other in other_batches
             for of in size.precisions
+        ),
+        *(
+            _epochs(size, pair, of, other)
+            for pair in size.pairs
+            for other in size.batch_sizes
+            for of in size.precisions
+            if (of, other) != (precision, batch)
         ),
     ]
 
@@ -115,14 +122,17 @@ def _steps(
     return Task("_".join(words), "speed:step_times", arguments, xla_flags)
 
 
-def _epochs(size: Size, pair: Pair) -> Task:
+def _epochs(size: Size, pair: Pair, precision: str, batch_size: int) -> Task:
     arguments = {
         **_pair(pair),
+        "precision": precision,
+        "batch_size": batch_size,
         "images": size.epoch_images,
         "test_images": size.test_images,
         "rounds": size.epoch_rounds,
     }
-    return Task("_".join(("epochs", *pair)), "speed:epoch_times", arguments)
+    name = "_".join(("epochs", *pair, precision, str(batch_size)))
+    return Task(name, "speed:epoch_times", arguments)
 
 
 def _students(size: Size, pair: Pair, composition: str) -> Task:
