@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn import functional
 
 from benchmarks.problem import Setting
-from da_jax.datasets import Examples
+from da_jax.data import Examples
 
 FILTERS = {"": (16, 16, 32, 64), "x4": (32, 64, 128, 256)}
 MEAN, STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)

@@ -20,9 +20,9 @@ from tqdm import tqdm
 
 from benchmarks import eager_torch, measure
 from benchmarks.problem import Setting, bytes_of_a_step, synthetic_dataset
-from da_jax.compilation import configure_compiler
-from da_jax.epoch import Trainer
 from da_jax.models.network import PRECISIONS
+from da_jax.training.compilation import configure_compiler
+from da_jax.training.epoch import Trainer
 
 PEAKS = {
     "NVIDIA A100": {"float32": 19.5, "tensorfloat32": 156.0, "bfloat16": 312.0},

@@ -14,9 +14,9 @@ import jax
 
 from benchmarks import measure
 from benchmarks.problem import Setting, bytes_of_a_step, create_steps
-from da_jax.compilation import configure_compiler
 from da_jax.errors import unknown_name
 from da_jax.methods import METHODS
+from da_jax.training.compilation import configure_compiler
 
 DISTILLATIONS = [name for name in METHODS if name != "vanilla"]
 

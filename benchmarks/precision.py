@@ -15,14 +15,15 @@ import numpy as np
 
 from benchmarks import measure
 from configs import default
-from da_jax import disagreement, step
-from da_jax.compilation import configure_compiler
-from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import Dataset, Examples
-from da_jax.datasets.cifar100 import PREPROCESSING
-from da_jax.draw import Drawn
+from da_jax.augmentations import disagreement
+from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.data import Dataset, Examples
+from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models.network import PRECISIONS
-from da_jax.state import create_train_state
+from da_jax.training import step
+from da_jax.training.compilation import configure_compiler
+from da_jax.training.draw import Drawn
+from da_jax.training.state import create_train_state
 from tests import golden
 from tests.parity import variables
 

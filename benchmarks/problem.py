@@ -12,13 +12,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from da_jax import step
-from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import Dataset, Examples
-from da_jax.datasets.cifar100 import PREPROCESSING
+from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.data import Dataset, Examples
+from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models import create_model
-from da_jax.run import Run, create_run
-from da_jax.state import Variables, create_train_state
+from da_jax.training import step
+from da_jax.training.run import Run, create_run
+from da_jax.training.state import Variables, create_train_state
 
 
 def synthetic_dataset(size: int, test_size: int = 1) -> Dataset:

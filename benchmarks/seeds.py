@@ -12,10 +12,10 @@ import jax
 
 from benchmarks import measure
 from benchmarks.problem import Setting, create_steps, synthetic_dataset
-from da_jax.compilation import configure_compiler
-from da_jax.composition import COMPOSITIONS
-from da_jax.configuration import create_problem
-from da_jax.parallel import Programs
+from da_jax.config.configuration import create_problem
+from da_jax.training.compilation import configure_compiler
+from da_jax.training.composition import COMPOSITIONS
+from da_jax.training.parallel import Programs
 
 
 def parse_arguments() -> argparse.Namespace:

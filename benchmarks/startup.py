@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks import measure
-from da_jax.epoch import FIRST_STEP
+from da_jax.training.epoch import FIRST_STEP
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -14,8 +14,8 @@ import torch
 
 from benchmarks import eager_torch, measure
 from benchmarks.problem import Setting, create_steps, synthetic_dataset
-from da_jax.compilation import configure_compiler
 from da_jax.models.network import PRECISIONS
+from da_jax.training.compilation import configure_compiler
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -1,47 +1,5 @@
-"""Trains a student: `python -m da_jax.main --config=configs/resnet8x4.py`."""
-
-import sys
-from pathlib import Path
-
-from absl import flags
-
-from da_jax import config_flag, locations, weights_and_biases
-from da_jax.command_line import run
-
-_WORKDIR = flags.DEFINE_string(
-    "workdir", None, "The run's folder (default: runs/ and the config's name)."
-)
-_DISTRIBUTED = flags.DEFINE_bool(
-    "distributed", False, "Join the processes that the cluster's environment names."
-)
-_COORDINATOR_ADDRESS = flags.DEFINE_string(
-    "coordinator_address", None, "Join the processes of this first one, HOST:PORT."
-)
-_NUM_PROCESSES = flags.DEFINE_integer(
-    "num_processes", None, "How many processes there are.", lower_bound=1
-)
-_PROCESS_ID = flags.DEFINE_integer(
-    "process_id", None, "Which of them this is, from 0.", lower_bound=0
-)
-
-
-def main() -> None:
-    config = config_flag.parse(sys.argv)
-    workdir = Path(_WORKDIR.value or f"runs/{config.name}")
-    locations.check_prerequisites(config)
-    weights_and_biases.check(config)
-    from da_jax import compilation, parallel, results, train  # after what is missing
-
-    compilation.configure_compiler()
-    if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
-        parallel.start_processes(
-            _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-        )
-    finished = train.train_and_evaluate(config, workdir)
-    if parallel.is_first_process():
-        print(results.summary_line(finished))
-        print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
-
+from da_jax.commands.command_line import run
+from da_jax.commands.train import __doc__, main  # noqa: F401
 
 if __name__ == "__main__":
     run(main)

@@ -3,7 +3,8 @@
 import flax.linen as nn
 
 from configs import default
-from da_jax import datasets, methods, models
+from da_jax import data as datasets
+from da_jax import methods, models
 
 
 class LogitMSE(methods.Method):  # Ba and Caruana, 2014

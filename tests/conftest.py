@@ -18,7 +18,7 @@ import pytest  # noqa: E402
 # The library's shapes are checked in every call of every test.
 jaxtyping.install_import_hook(["da_jax.ascent", "da_jax.losses"], "beartype.beartype")
 
-from tests.commands import run_all  # noqa: E402
+from tests.command_runs import run_all  # noqa: E402
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from tests.main_test import REPOSITORY, main
+from tests.commands.main_test import REPOSITORY, main
 
 EXAMPLE = "examples/own_method.py"
 LOOPS = sorted(path.name for path in (REPOSITORY / "examples").glob("*_loop.py"))

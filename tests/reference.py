@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import digits
-from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.datasets import hold_out
+from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.data import hold_out
 from da_jax.methods import METHODS
 from da_jax.models.network import PRECISIONS
-from da_jax.parallel import Programs
-from da_jax.run import load_data, load_teacher
+from da_jax.training.parallel import Programs
+from da_jax.training.run import load_data, load_teacher
 
 FILE = Path(__file__).parent / "reference.json"
 STEPS, BATCH_SIZE = 5, 8

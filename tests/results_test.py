@@ -10,13 +10,13 @@ import pytest
 from absl import flags
 from ml_collections import config_flags
 
-from da_jax.configuration import check_config
-from da_jax.fields import flatten
-from da_jax.report.curves import charts
-from da_jax.report.rendering import draw_all
-from da_jax.report.runs import is_of_a_run, read_run
-from da_jax.report.table import markdown
-from tests.main_test import REPOSITORY
+from da_jax.analysis.report.curves import charts
+from da_jax.analysis.report.rendering import draw_all
+from da_jax.analysis.report.runs import is_of_a_run, read_run
+from da_jax.analysis.report.table import markdown
+from da_jax.config.configuration import check_config
+from da_jax.config.fields import flatten
+from tests.commands.main_test import REPOSITORY
 from tests.run_folders import table_of
 
 RESULTS = REPOSITORY / "results"

@@ -3,10 +3,10 @@
 import json
 
 from configs import resnet8x4
-from da_jax.metrics import is_due
-from da_jax.report.runs import read_runs
-from da_jax.report.table import rows
-from da_jax.results import create_results
+from da_jax.analysis.report.runs import read_runs
+from da_jax.analysis.report.table import rows
+from da_jax.training.metrics import is_due
+from da_jax.training.results import create_results
 
 DEVICE = {"platform": "gpu", "kind": "A device", "count": 2}
 TEACHER = {"test_top1": 79.42, "test_top5": 94.5, "test_loss": 0.9}

@@ -34,7 +34,7 @@ from benchmarks import measure  # noqa: E402
 from benchmarks.half_hour import archives, inputs, stages, training  # noqa: E402
 from benchmarks.half_hour.journal import Journal  # noqa: E402
 from benchmarks.half_hour.sizes import FULL, REHEARSAL  # noqa: E402
-from da_jax.command_line import Parser, run  # noqa: E402
+from da_jax.commands.command_line import Parser, run  # noqa: E402
 from da_jax.errors import UserError  # noqa: E402
 
 STAGES = ("1_checks", "2_speed", "3_training")

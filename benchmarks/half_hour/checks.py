@@ -14,14 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default, digits
-from da_jax.checkpointing import RunCheckpoint, RunCheckpoints, from_tree, to_tree
-from da_jax.configuration import create_hyperparameters, create_problem
-from da_jax.digests import digests
-from da_jax.parallel import Programs
-from da_jax.run import Run, epoch_batches, load_data, load_teacher, set_up
-from da_jax.state import TrainState
+from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.storage.checkpointing import (
+    RunCheckpoint,
+    RunCheckpoints,
+    from_tree,
+    to_tree,
+)
+from da_jax.storage.digests import digests
+from da_jax.training.parallel import Programs
+from da_jax.training.run import Run, epoch_batches, load_data, load_teacher, set_up
+from da_jax.training.state import TrainState
 from tests import golden
-from tests.step_test import TRAJECTORIES, running_and_params, trajectory
+from tests.training.step_test import TRAJECTORIES, running_and_params, trajectory
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torch")
 
@@ -114,7 +119,7 @@ def golden_vectors(kind: str) -> dict[str, Any]:
     """Errors against the original's float64 steps, here and on this machine's CPU.
 
     Args:
-      kind: of `tests.step_test.TRAJECTORIES`; networks compute in float32.
+      kind: of `tests.training.step_test.TRAJECTORIES`; networks compute in float32.
     """
     return {
         "device": _golden_errors(kind, jax.devices()[0]),

@@ -126,7 +126,7 @@ def main() -> None:
     from benchmarks.half_hour import stand_ins
 
     missing = stand_ins.install()
-    from da_jax.compilation import configure_compiler
+    from da_jax.training.compilation import configure_compiler
 
     configure_compiler()
     module, _, function = task.partition(":")

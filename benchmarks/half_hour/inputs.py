@@ -9,11 +9,10 @@ import numpy as np
 from benchmarks.half_hour.sizes import Size
 from benchmarks.problem import Setting
 from convert.__main__ import convert_file
-from da_jax import locations
-from da_jax.checkpointing import Model, save_model
-from da_jax.datasets import cifar100
-from da_jax.datasets.cifar_archive import read_archive
+from da_jax.data import cifar100, locations
+from da_jax.data.cifar_archive import read_archive
 from da_jax.errors import UserError
+from da_jax.storage.checkpointing import Model, save_model
 from tests import golden
 
 TEST_IMAGES = 64

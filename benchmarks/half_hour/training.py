@@ -63,8 +63,8 @@ def train(
       fields: of the config, by dotted name.
       epochs: 0 for the config's; else the marks of the schedule are scaled to them.
     """
-    from da_jax.interruption import RunEndedError
-    from da_jax.train import train_and_evaluate
+    from da_jax.training.interruption import RunEndedError
+    from da_jax.training.train import train_and_evaluate
 
     made = importlib.import_module(f"configs.{config}").get_config(variant)
     if epochs:
@@ -163,9 +163,9 @@ def _run(
 
 def _finished(spec: Spec, workdir: Path, output: Path) -> dict[str, Any]:
     """A finished run's files; its last student's weights join those of the others."""
-    from da_jax.checkpointing import load_model, save_model
-    from da_jax.files import read_json
-    from da_jax.report.runs import read_run
+    from da_jax.analysis.report.runs import read_run
+    from da_jax.storage.checkpointing import load_model, save_model
+    from da_jax.storage.files import read_json
 
     exported = workdir / "exported"
     save_model(exported, load_model(workdir, last=True), {}, "safetensors")

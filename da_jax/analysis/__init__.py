@@ -1,0 +1,1 @@
+"""What trained networks do: predictions, ascents, pictures, robustness, reports."""

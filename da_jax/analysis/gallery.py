@@ -1,0 +1,195 @@
+"""The gallery: test images on their way up, and what two networks say of them.
+
+The ascent is training's (`da_jax.augmentations.disagreement`), but of test images, in
+the batches that the original tests in, and with both networks in eval mode: only the
+images move.
+
+References:
+  y4umeng/disagreement_augmentation, src/distillers/_augmented.py (forward_eval).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from da_jax.analysis.pretrained import Pretrained
+from da_jax.analysis.recording import Recording, record_ascent
+from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax.data import Examples
+from da_jax.data.preprocessing import Preprocessing
+from da_jax.training.passes import eval_mode
+from da_jax.training.state import Variables
+
+BATCH_SIZE = 64
+"""Test images that move together: the batch is part of the algorithm."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Gallery:
+    """N test images, before the ascent and after some of its steps, S moments in all.
+
+    Attributes:
+      indices: int `[N]`, where in the test set they are.
+      labels: int `[N]`.
+      steps: taken until each moment; the first is 0.
+      learning_rate: α, in units of normalised pixels.
+      images: `[S, N, H, W, C]`, normalised, not clipped.
+      student_logits: `[S, N, K]`.
+      teacher_logits: `[S, N, K]`.
+      disagreement: `[S, N]`.
+    """
+
+    indices: np.ndarray
+    labels: np.ndarray
+    steps: tuple[int, ...]
+    learning_rate: float
+    images: np.ndarray
+    student_logits: np.ndarray
+    teacher_logits: np.ndarray
+    disagreement: np.ndarray
+
+    @property
+    def distances(self) -> np.ndarray:
+        """How far each pixel has moved, `[S, N, H, W, C]`, in normalised pixels."""
+        return np.abs(self.images - self.images[0])
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether both networks' logits are."""
+        logits = self.student_logits, self.teacher_logits
+        return all(bool(np.isfinite(of_one).all()) for of_one in logits)
+
+
+def create_gallery(
+    student: Pretrained,
+    teacher: Pretrained,
+    examples: Examples,
+    preprocessing: Preprocessing,
+    indices: Sequence[int],
+    *,
+    steps: Sequence[int],
+    learning_rate: float,
+    augmentation: DisagreementAugmentation | None = None,
+) -> Gallery:
+    """Ascends the batches that the wanted images are in, and keeps those.
+
+    Args:
+      student: as in training, but in eval mode.
+      teacher: in eval mode too.
+      examples: the test set, in its order, in batches of `BATCH_SIZE`; the last may be
+        short.
+      preprocessing: the data set's.
+      indices: of the wanted images, at least one.
+      steps: after which to look, ascending from 0.
+      learning_rate: α, in units of normalised pixels.
+      augmentation: what is ascended, the paper's by default.
+    """
+    assert steps[0] == 0 and list(steps) == sorted(set(steps)), "they ascend from 0"
+    wanted = np.asarray(indices)
+    moments: dict[int, Recording] = {}
+    for start in sorted({int(index) for index in wanted // BATCH_SIZE * BATCH_SIZE}):
+        batch = slice(start, start + BATCH_SIZE)
+        moments[start] = ascend(
+            student,
+            teacher,
+            preprocessing.normalize(jnp.asarray(examples.images[batch]), jnp.float32),
+            steps=steps,
+            learning_rate=learning_rate,
+            augmentation=augmentation,
+        )
+    of_each = [
+        jax.tree.map(lambda leaf, place=place: leaf[:, place], moments[index - place])
+        for index, place in zip(wanted, wanted % BATCH_SIZE, strict=True)
+    ]
+    stacked: Recording = jax.tree.map(
+        lambda *leaves: np.stack(leaves, axis=1), *of_each
+    )
+    return Gallery(
+        indices=wanted,
+        labels=np.asarray(examples.labels)[wanted],
+        steps=tuple(steps),
+        learning_rate=learning_rate,
+        **stacked._asdict(),
+    )
+
+
+def ascend(
+    student: Pretrained,
+    teacher: Pretrained,
+    images: jax.Array,
+    *,
+    steps: Sequence[int],
+    learning_rate: float,
+    augmentation: DisagreementAugmentation | None,
+) -> Recording:
+    """One batch after each of `steps`, with a leading axis of them; on the host.
+
+    Arguments as of `create_gallery`; the images `[B, H, W, C]` are normalised.
+    """
+    recording = _record(
+        (student.network, teacher.network),
+        augmentation,
+        steps[-1],
+        (student.variables, teacher.variables),
+        images,
+        learning_rate,
+    )
+    taken: Recording = jax.tree.map(
+        lambda leaf: np.asarray(leaf)[list(steps)], recording
+    )
+    return taken
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _record(
+    networks: tuple[nn.Module, nn.Module],
+    augmentation: DisagreementAugmentation | None,
+    steps: int,
+    variables: tuple[Variables, Variables],
+    images: jax.Array,
+    learning_rate: jax.typing.ArrayLike,
+) -> Recording:
+    student, teacher = (
+        lambda images, network=network, of_network=of_network: (
+            eval_mode(network, of_network, images).logits
+        )
+        for network, of_network in zip(networks, variables, strict=True)
+    )
+    return record_ascent(student, teacher, images, steps, learning_rate, augmentation)
+
+
+def choose_images(count: int, num_examples: int, seed: int) -> list[int]:
+    """Where `count` random test images are, in as few batches as hold so many.
+
+    Args:
+      count: at most `num_examples`.
+      num_examples: of the test set.
+      seed: another one draws others.
+    """
+    rng = np.random.default_rng(seed)
+    starts = rng.permutation(np.arange(0, num_examples, BATCH_SIZE))
+    by_batch = (starts[:, None] + np.arange(BATCH_SIZE)).flatten()
+    whole_batches = -(-count // BATCH_SIZE) * BATCH_SIZE
+    candidates = by_batch[by_batch < num_examples][:whole_batches]
+    return sorted(rng.choice(candidates, count, replace=False).tolist())
+
+
+class Guess(NamedTuple):
+    """A class that a network holds an image for, and with what probability."""
+
+    label: int
+    probability: float
+
+
+def top_guesses(logits: np.ndarray, count: int = 3) -> list[Guess]:
+    """The `count` likeliest classes of logits `[K]`, the likeliest first."""
+    shifted = np.exp(logits.astype(np.float64) - logits.max())
+    probabilities = shifted / shifted.sum()
+    order = np.argsort(-probabilities, kind="stable")[:count]
+    return [Guess(int(label), float(probabilities[label])) for label in order]

@@ -1,0 +1,170 @@
+"""Which charts a report has, from the records of its rows' runs."""
+
+import dataclasses
+import itertools
+import statistics
+from collections.abc import Sequence
+
+from da_jax.analysis.report.chart import Chart, Line, Point
+from da_jax.analysis.report.checks import is_number
+from da_jax.analysis.report.table import Row
+from da_jax.training.metrics import Record, by_seed
+
+TITLES = {
+    "test_top1": ("Test accuracy, top-1 (%)", ".2f"),
+    "train_top1": ("Training accuracy, top-1 (%)", ".2f"),
+    "train_loss": ("Training loss", ".4g"),
+    "test_loss": ("Test cross-entropy", ".4g"),
+    "validation_top1": ("Held-out accuracy, top-1 (%)", ".2f"),
+    "validation_loss": ("Held-out cross-entropy", ".4g"),
+    "learning_rate": ("Learning rate", ".3g"),
+}
+"""Of the charts that every run has, and how their values are written."""
+
+ZOOM_FROM = 30
+"""Epochs: of runs of so many the last third has a chart of its own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Curve:
+    """A row of the results table as the charts show it.
+
+    Attributes:
+      row: whose runs it is of.
+      label: what tells it from the others.
+      color: of its lines.
+    """
+
+    row: Row
+    label: str
+    color: int
+
+
+def colors(table: Sequence[Row]) -> list[int | None]:
+    """A colour for each row that has curves."""
+    numbers = itertools.count()
+    return [next(numbers) if row.runs[0].history else None for row in table]
+
+
+def charts(table: Sequence[Row]) -> dict[str, list[Chart]]:
+    """All charts that have something to show, by data set."""
+    by_dataset: dict[str, list[Curve]] = {}
+    for row, color in zip(table, colors(table), strict=True):
+        if color is not None and row.config is not None:
+            curve = Curve(row, row.label, color)
+            by_dataset.setdefault(row.config["dataset"], []).append(curve)
+    return {
+        dataset: _charts(f"{number}-", _labelled(curves))
+        for number, (dataset, curves) in enumerate(by_dataset.items())
+    }
+
+
+def _labelled(curves: list[Curve]) -> list[Curve]:
+    """With the pair in their labels, if it isn't the same in all."""
+    if len({curve.row.pair for curve in curves}) == 1:
+        return curves
+    return [
+        dataclasses.replace(curve, label=f"{curve.row.pair}: {curve.label}")
+        for curve in curves
+    ]
+
+
+def _charts(prefix: str, curves: list[Curve]) -> list[Chart]:
+    drawn = [
+        _chart("test_top1", curves),
+        _zoom("test_top1", curves),
+        _chart("validation_top1", curves),
+        _zoom("validation_top1", curves),
+        _chart("train_top1", curves),
+        _chart("train_loss", curves),
+        *(_chart(part, curves) for part in _loss_parts(curves)),
+        _chart("test_loss", curves),
+        _chart("validation_loss", curves),
+        _disagreement(curves),
+        _chart("learning_rate", curves),
+    ]
+    return [
+        dataclasses.replace(chart, key=prefix + chart.key)
+        for chart in drawn
+        if chart.drawn
+    ]
+
+
+def _chart(name: str, curves: list[Curve]) -> Chart:
+    part = name.removeprefix("train_loss_")
+    title, form = TITLES.get(name, (f"Training loss, its part {part}", ".4g"))
+    lines = [
+        Line(curve.label, points(curve.row, name), curve.color) for curve in curves
+    ]
+    return Chart(name, title, lines, form)
+
+
+def _zoom(name: str, curves: list[Curve]) -> Chart:
+    """The last third of the accuracies of long runs, where the differences are."""
+    whole = _chart(name, curves)
+    last = max((line.points[-1].x for line in whole.drawn), default=0)
+    first = last - last // 3
+    lines = [
+        dataclasses.replace(
+            line, points=[point for point in line.points if point.x >= first]
+        )
+        for line in whole.lines
+        if last >= ZOOM_FROM
+    ]
+    title = whole.title.replace("top-1", f"epochs {first:g}–{last:g}")
+    return Chart(f"{name}_late", title, lines, whole.form)
+
+
+def _disagreement(curves: list[Curve]) -> Chart:
+    lines = [
+        Line(
+            f"{curve.label}: {when}",
+            points(curve.row, f"train_disagreement_{when}"),
+            curve.color,
+            is_dotted,
+        )
+        for curve in curves
+        for when, is_dotted in (("after", False), ("before", True))
+    ]
+    title = "Disagreement before and after the ascent"
+    return Chart("disagreement", title, lines, ".3g")
+
+
+def _loss_parts(curves: list[Curve]) -> list[str]:
+    """The names of all parts of training losses, in their order."""
+    names = (
+        name
+        for curve in curves
+        for run in curve.row.runs
+        for record in run.history
+        for name in by_seed(record)[0]
+        if name.startswith("train_loss_")
+    )
+    return list(dict.fromkeys(names))
+
+
+def points(row: Row, name: str) -> list[Point]:
+    """The mean of `name` over a row's students, and its extremes, by epoch.
+
+    Epochs whose records don't have it, such as those without an evaluation, have no
+    point; the line goes on over them.
+    """
+    values: dict[int, list[float]] = {}
+    for run in row.runs:
+        for record in run.history:
+            if name in record or name in by_seed(record)[0]:
+                found = _of_students(record, name)
+                values.setdefault(record["epoch"], []).extend(found)
+    return [_point(epoch, values[epoch]) for epoch in sorted(values)]
+
+
+def _of_students(record: Record, name: str) -> list[float]:
+    """`name` of each student, or of them all; what isn't finite is left out."""
+    own = [student.get(name, record.get(name)) for student in by_seed(record)]
+    return [value for value in own if is_number(value)]
+
+
+def _point(epoch: int, values: list[float]) -> Point:
+    if not values:
+        return Point(epoch, None)
+    return Point(epoch, statistics.fmean(values), min(values), max(values))

@@ -1,0 +1,82 @@
+"""Exports a student, or any model, for use elsewhere.
+
+python -m da_jax.export runs/resnet32x4_resnet8x4_da --format=safetensors \\
+    --output exported
+
+writes a folder of `model.json` and the weights: `model.safetensors`, `model.pth` (both
+under PyTorch's names where the architecture is bundled, so that PyTorch loads them) or
+`model.msgpack` (Flax's). The other commands take the folder as a checkpoint. PyTorch
+loads it by one of
+
+    model.load_state_dict(safetensors.torch.load_file("exported/model.safetensors"))
+    model.load_state_dict(torch.load("exported/model.pth")["model"])
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from da_jax.commands.command_line import Parser, add_to_tables
+
+
+def parse_arguments() -> argparse.Namespace:
+    from da_jax.storage.model_formats import FORMATS
+
+    parser = Parser(
+        prog="python -m da_jax.export",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "checkpoint",
+        type=Path,
+        metavar="RUN",
+        help="the folder of a run (its best student) or of a model",
+    )
+    parser.add_argument("--format", choices=list(FORMATS), default="safetensors")
+    parser.add_argument("--output", type=Path, required=True, help="the folder to make")
+    parser.add_argument(
+        "--last", action="store_true", help="of a run: its last student"
+    )
+    parser.add_argument(
+        "--config",
+        type=Path,
+        help="a config file that adds its networks to MODELS",
+    )
+    return parser.parse_args()
+
+
+def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
+    """What `model.json` says of an exported model's origin and accuracy.
+
+    Args:
+      checkpoint: the folder of a run or of a model.
+      last: whether it is a run's last student, rather than its best.
+    """
+    from da_jax.analysis.report.runs import is_of_a_run, read_run
+    from da_jax.storage.files import read_json
+    from da_jax.training.metrics import judged_top1
+
+    if not is_of_a_run(checkpoint):
+        return read_json(checkpoint / "model.json")
+    run = read_run(checkpoint)
+    if run.config is None:  # damaged; the weights are verified by themselves
+        return {}
+    origin = {"run": run.config["name"], "dataset": run.config["dataset"]}
+    if not run.seeds:
+        return origin
+    best = max(run.seeds, key=lambda seed: judged_top1(seed["best"]))
+    return {**origin, "seed": best["seed"], **best["last" if last else "best"]}
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    if arguments.config:
+        add_to_tables(arguments.config)
+    from da_jax.storage.checkpointing import check_target, load_model, save_model
+
+    check_target(arguments.output)
+    model = load_model(arguments.checkpoint, last=arguments.last)
+    origin = provenance(arguments.checkpoint, arguments.last)
+    save_model(arguments.output, model, origin, arguments.format)
+    print(f"{model.name} of {model.num_classes} classes is in {arguments.output}")

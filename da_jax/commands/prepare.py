@@ -1,0 +1,44 @@
+"""An official archive that is on disk becomes the prepared TFDS data set.
+
+python -m da_jax.prepare --dataset cifar100 --archive cifar-100-binary.tar.gz
+"""
+
+import argparse
+from pathlib import Path
+
+from da_jax.commands.command_line import Parser
+from da_jax.data import locations
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser(
+        prog="python -m da_jax.prepare", description=__doc__.splitlines()[0]
+    )
+    parser.add_argument("--dataset", choices=["cifar100"], required=True)
+    parser.add_argument(
+        "--archive",
+        type=Path,
+        required=True,
+        help="cifar-100-binary or cifar-100-python, as .tar.gz or unpacked",
+    )
+    parser.add_argument(
+        "--data_dir",
+        type=Path,
+        default=locations.data_dir(),
+        help="TFDS's folder of prepared data sets (default: %(default)s)",
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    data_dir = arguments.data_dir.expanduser()
+    from da_jax.data import cifar100  # argparse has spoken: JAX may load now
+    from da_jax.data.cifar_archive import read_archive
+
+    target = locations.prepared_cifar100(data_dir)
+    if target.exists():
+        print(f"CIFAR-100 is prepared already, in {target}")
+        return
+    cifar100.prepare(read_archive(arguments.archive), data_dir)
+    print(f"CIFAR-100 is prepared in {target}: 50,000 training and 10,000 test images")

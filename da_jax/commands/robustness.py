@@ -1,0 +1,161 @@
+"""The accuracy of students and their teacher on test images that are made harder.
+
+python -m da_jax.robustness --student runs/kd --student runs/da --teacher checkpoints/T
+
+disagreement: the images are moved by Disagreement Augmentation, step by step
+attacks: FGSM, PGD and APGD-CE in L∞, white-box, each network by its own gradients
+corruptions: Gaussian noise and Gaussian blur at CIFAR-C's five severities
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
+
+from da_jax.analysis.robustness import figure
+from da_jax.analysis.robustness.report import TABLES, Results, describe_settings
+from da_jax.analysis.robustness.settings import Settings
+from da_jax.commands.command_line import add_to_tables
+from da_jax.commands.robustness_arguments import (
+    OUTPUT,
+    Named,
+    check_networks,
+    check_output,
+    choose_parts,
+    parse_arguments,
+)
+from da_jax.data import locations
+from da_jax.errors import UserError
+from da_jax.storage.files import write_json
+
+if TYPE_CHECKING:
+    from da_jax.analysis.robustness.measurements import Comparison, Subject
+
+
+def load_comparison(arguments: argparse.Namespace) -> "Comparison":
+    """Reads the networks and the test set.
+
+    Raises:
+      UserError: something is damaged, or they don't fit each other.
+    """
+    from da_jax.analysis.pretrained import load_pretrained
+    from da_jax.analysis.robustness.measurements import Comparison, Subject
+    from da_jax.data import load_dataset
+
+    data = load_dataset(arguments.dataset, locations.data_dir(arguments.data_dir))
+    size = len(data.test.labels)
+    if (arguments.num_images or 0) > size:
+        raise UserError(
+            f"--num_images is {arguments.num_images}, but {arguments.dataset} has only"
+            f" {size} test images"
+        )
+
+    def load(named: Named, last: bool = False) -> Subject:
+        loaded = load_pretrained(named.folder, last=last)
+        loaded.check_fits(arguments.dataset, data.num_classes)
+        return Subject(named.name, loaded, data.preprocessing)
+
+    count = arguments.num_images or size
+    return Comparison(
+        students=[load(student, arguments.last) for student in arguments.student],
+        teacher=load(arguments.teacher),
+        examples=type(data.test)(*(array[:count] for array in data.test)),
+        settings=Settings(
+            steps=arguments.steps,
+            learning_rate=arguments.learning_rate,
+            batch_size=arguments.batch_size,
+            budgets=arguments.budgets,
+            iterations=arguments.iterations,
+            seed=arguments.seed,
+        ),
+    )
+
+
+def describe(comparison: "Comparison", dataset: str) -> Results:
+    """What `robustness.json` says before anything is measured."""
+    from da_jax.training.parallel import device_description
+    from da_jax.training.results import versions
+
+    def network(subject: "Subject") -> dict[str, Any]:
+        origin = subject.pretrained
+        return {
+            "name": subject.name,
+            "model": origin.model,
+            "folder": str(origin.folder),
+        }
+
+    return {
+        "dataset": dataset,
+        "num_images": len(comparison.examples.labels),
+        "students": [network(student) for student in comparison.students],
+        "teacher": network(comparison.teacher),
+        "settings": describe_settings(comparison.settings),
+        "versions": versions(),
+        "device": device_description(),
+    }
+
+
+def measure(
+    comparison: "Comparison", parts: Sequence[str], results: Results, output: Path
+) -> None:
+    """Adds the parts' figures to `results`, and writes them after each."""
+    from da_jax.analysis.robustness.measurements import (
+        MEASUREMENTS,
+        count_passes,
+        measure_clean,
+    )
+
+    total = sum(count_passes(part, comparison) for part in ("clean", *parts))
+    with tqdm(total=total, unit="img", unit_scale=True, disable=None) as bar:
+        comparison.advance = bar.update
+        bar.set_description("clean")
+        results["clean"] = measure_clean(comparison)
+        for part in parts:
+            bar.set_description(part)
+            results[part] = MEASUREMENTS[part](comparison)
+            write_json(output / "robustness.json", results)
+            tqdm.write(TABLES[part](results))
+
+
+def draw(results: Results, output: Path) -> None:
+    """Draws the figure, and says in `robustness.json` what it shows."""
+    file = "robustness.png"
+    figure.save(results, output / file)
+    title = "Accuracy on test images that are made harder"
+    results["pictures"] = [
+        {"file": file, "title": title, "alt": figure.in_words(results)}
+    ]
+    write_json(output / "robustness.json", results)
+
+
+def main() -> None:
+    """Asked for what can't be, it says so before it loads anything."""
+    arguments = parse_arguments(__doc__)
+    parts = choose_parts(arguments.only)
+    check_networks(arguments.student, arguments.teacher)
+    output = arguments.output or arguments.student[0].folder / OUTPUT
+    check_output(output)
+    data_dir = locations.data_dir(arguments.data_dir)
+    if missing := locations.missing_dataset(arguments.dataset, data_dir):
+        raise UserError(missing)
+    if not arguments.no_figure and (missing := locations.missing_matplotlib()):
+        raise UserError(f"{missing}, or do without the figure by --no_figure")
+    if arguments.config:
+        add_to_tables(arguments.config)
+    from da_jax.training.compilation import configure_compiler
+
+    configure_compiler()
+    comparison = load_comparison(arguments)
+    results = describe(comparison, arguments.dataset)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--output {output} can't be written: {error.strerror}"
+        ) from error
+    measure(comparison, parts, results, output)
+    if not arguments.no_figure:
+        draw(results, output)
+    print(f"the figures of {results['num_images']:,} test images are in {output}")

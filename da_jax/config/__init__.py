@@ -1,0 +1,1 @@
+"""From a command line and a config file to what training is given."""

@@ -1,0 +1,132 @@
+"""What is searched: a range or choices for fields of a config.
+
+A space file is TOML, a table a field:
+
+    ["disagreement.learning_rate"]
+    low = 0.001
+    high = 0.1
+    log = true
+
+    ["disagreement.steps"]
+    low = 1
+    high = 3
+
+    [method]
+    choices = ["KD", "DKD"]
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+
+from da_jax.config.configuration import check_config
+from da_jax.config.fields import flatten
+from da_jax.errors import UserError
+
+Space = dict[str, BaseDistribution]
+"""A config's field to what it may hold."""
+
+DEFAULT: dict[str, dict[str, Any]] = {
+    "disagreement.learning_rate": {"low": 0.001, "high": 0.1, "log": True},
+    "disagreement.steps": {"low": 1, "high": 3},
+    "disagreement.probability": {"low": 0.1, "high": 1.0},
+}
+"""α, e and p: what decides whether Disagreement Augmentation helps."""
+
+FIXED = (
+    *("seed", "num_seeds", "num_epochs", "dataset", "data_dir"),
+    *("validation_size", "validation_seed", "parallel"),
+)
+"""Fields that are the same in all trials, or they couldn't be compared."""
+
+
+def read_space(file: Path | None) -> dict[str, Any]:
+    """The tables of a space file; α, e and p without one.
+
+    Raises:
+      UserError: the file can't be read as TOML.
+    """
+    if file is None:
+        return DEFAULT
+    try:
+        return tomllib.loads(file.read_text())
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"--space {file} can't be read: {reason}") from error
+
+
+def create_space(tables: Mapping[str, Any], config: ConfigDict) -> Space:
+    """What `tables` say, checked against the config that they vary.
+
+    Raises:
+      UserError: a field that there isn't or that must stay, a table without a range, or
+        a value that the config refuses.
+    """
+    if not tables:
+        raise UserError("the space has no field to search")
+    known = dict(flatten(config.to_dict()))
+    space = {}
+    for field, table in tables.items():
+        if field not in known:
+            raise UserError(f"the space's field {field} isn't one of the config's")
+        if field in FIXED:
+            raise UserError(
+                f"the space's field {field} is the same in all trials: set it by"
+                f" --config.{field}"
+            )
+        space[field] = _distribution(field, table)
+    for field, distribution in space.items():
+        for value in ends(distribution):
+            check_config(with_values(config, {field: value}))
+    return space
+
+
+def _distribution(field: str, table: Any) -> BaseDistribution:
+    try:
+        if table.keys() == {"choices"}:
+            return CategoricalDistribution(table["choices"])
+        low, high, log = table["low"], table["high"], table.get("log", False)
+        if table.keys() - {"low", "high", "log"}:
+            raise ValueError("it has more than low, high and log")
+        if isinstance(low, int) and isinstance(high, int):
+            return IntDistribution(low, high, log)
+        return FloatDistribution(float(low), float(high), log)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(
+            f"the space's field {field} takes low and high (and log = true), or"
+            f" choices; {' '.join(str(error).split())}"
+        ) from error
+
+
+def ends(distribution: BaseDistribution) -> list[Any]:
+    """The values between which the others are; of choices, all."""
+    if isinstance(distribution, CategoricalDistribution):
+        return list(distribution.choices)
+    assert isinstance(distribution, IntDistribution | FloatDistribution)
+    return [distribution.low, distribution.high]
+
+
+def with_values(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
+    """A copy of `config` with other values in some fields.
+
+    Raises:
+      UserError: a field takes another type of value.
+    """
+    changed = config.copy_and_resolve_references()
+    for field, value in values.items():
+        try:
+            changed.update_from_flattened_dict({field: value})
+        except (TypeError, ValueError) as error:
+            raise UserError(
+                f"the space's field {field} can't be {value!r}: {error}"
+            ) from error
+    return changed

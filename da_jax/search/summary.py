@@ -1,0 +1,119 @@
+"""What a search has found: a table, Optuna's plots, and the best trial as a config."""
+
+import csv
+import pprint
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from ml_collections import ConfigDict
+from optuna.exceptions import ExperimentalWarning
+from optuna.trial import FrozenTrial, TrialState
+
+from da_jax.search.space import Space, with_values
+
+Plot = Callable[[Any, optuna.Study, list[str]], Any]
+"""(Optuna's plots of one backend, study, two fields) to a figure."""
+
+PLOTS: dict[str, Plot] = {
+    "history": lambda plots, study, _: plots.plot_optimization_history(study),
+    "importance": lambda plots, study, _: plots.plot_param_importances(study),
+    "landscape": lambda plots, study, fields: plots.plot_contour(study, fields),
+    "epochs": lambda plots, study, _: plots.plot_intermediate_values(study),
+}
+
+LANDSCAPE = ("disagreement.learning_rate", "disagreement.probability")
+
+
+def finished(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials that were run, the best first; those stopped early come last."""
+    states = (TrialState.COMPLETE, TrialState.PRUNED)
+    return sorted(
+        study.get_trials(states=states),
+        key=lambda trial: (trial.state == TrialState.COMPLETE, trial.value or 0.0),
+        reverse=True,
+    )
+
+
+def epochs(trial: FrozenTrial) -> int:
+    """How many a trial was trained for."""
+    return len(trial.intermediate_values)
+
+
+def shown(value: Any) -> str:
+    """A value for people."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def table(study: optuna.Study, count: int | None = None) -> list[list[str]]:
+    """The best trials, a row each under a header."""
+    trials = finished(study)[:count]
+    fields = sorted({field for trial in trials for field in trial.params})
+    header = ["trial", "validation top-1 (%)", "epochs", "ended", *fields]
+    rows = [
+        [
+            str(trial.number),
+            f"{trial.value:.2f}",
+            str(epochs(trial)),
+            "whole" if trial.state == TrialState.COMPLETE else "early",
+            *(shown(trial.params.get(field, "")) for field in fields),
+        ]
+        for trial in trials
+    ]
+    return [header, *rows]
+
+
+def write(study: optuna.Study, config: ConfigDict, space: Space, folder: Path) -> None:
+    """Writes `trials.csv`, `best_config.py` and, in `plots/`, each plot twice."""
+    with (folder / "trials.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(table(study))
+    whole = [t for t in finished(study) if t.state == TrialState.COMPLETE]
+    if not whole:
+        return
+    (folder / "best_config.py").write_text(config_file(config, whole[0]))
+    if len(whole) > 1:
+        _write_plots(study, space, folder / "plots")
+
+
+def config_file(config: ConfigDict, trial: FrozenTrial) -> str:
+    """A config file that runs `trial` again, by `da_jax.main`."""
+    best = with_values(config, trial.params)
+    best.name = f"{config.name}_best"
+    fields = pprint.pformat(best.to_dict(), sort_dicts=False)
+    found = f"{trial.value:.2f} % on what is held out"
+    return f'''"""Trial {trial.number} of a search: {found}.
+
+python -m da_jax.main --config=FOLDER/best_config.py
+"""
+
+from ml_collections import ConfigDict
+
+FIELDS = {fields}
+
+
+def get_config() -> ConfigDict:
+    return ConfigDict(FIELDS)
+'''
+
+
+def _write_plots(study: optuna.Study, space: Space, folder: Path) -> None:
+    import matplotlib.pyplot as plt
+    from optuna import visualization
+    from optuna.visualization import matplotlib
+
+    warnings.simplefilter("ignore", ExperimentalWarning)  # these plots are, to Optuna
+    folder.mkdir(exist_ok=True)
+    fields = [field for field in LANDSCAPE if field in space]
+    if len(fields) < 2:
+        fields = list(space)[:2]
+    for name, plot in PLOTS.items():
+        if len(space) < 2 and name in ("importance", "landscape"):
+            continue
+        plot(visualization, study, fields).write_html(
+            folder / f"{name}.html", include_plotlyjs="directory"
+        )
+        axes = plot(matplotlib, study, fields)
+        axes.figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
+        plt.close(axes.figure)

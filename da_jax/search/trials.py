@@ -1,0 +1,127 @@
+"""Trials that several processes share: each is run once, and none is lost.
+
+The study is Optuna's, in SQLite. While a process lives it holds a lock on a file of its
+own; a trial whose process is gone is handed out again with the same values.
+"""
+
+import contextlib
+import fcntl
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import optuna
+from optuna.trial import TrialState
+
+from da_jax.errors import UserError
+from da_jax.search.space import Space
+
+STUDY = "da_jax"
+FILE = "study.db"
+PROCESS = "process"
+"""A trial's attribute: the name of the process that runs it."""
+JOINED = "joined"
+"""A study's attribute: how many processes have been at it."""
+SEEN = (TrialState.COMPLETE, TrialState.PRUNED)
+
+PRUNERS = ("hyperband", "none")
+
+
+class Trials:
+    """A process's part in a study."""
+
+    def __init__(self, folder: Path, space: Space, pruner: str, epochs: int) -> None:
+        """Creates the study, or joins it.
+
+        Args:
+          folder: of the study and of the locks; made if it isn't there.
+          space: what is searched.
+          pruner: one of `PRUNERS`.
+          epochs: of a whole trial.
+
+        Raises:
+          UserError: the folder can't be written, or holds something else.
+        """
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._folder = folder
+        self._space = space
+        self._process = uuid.uuid4().hex
+        try:
+            (folder / "processes").mkdir(parents=True, exist_ok=True)
+            self._alive = self._lock(self._process)
+        except OSError as error:
+            raise UserError(f"{folder} can't be written: {error.strerror}") from error
+        storage = optuna.storages.RDBStorage(
+            f"sqlite:///{folder / FILE}", {"connect_args": {"timeout": 60}}
+        )
+        with self._one_at_a_time():
+            self.study = optuna.create_study(
+                storage=storage,
+                study_name=STUDY,
+                direction="maximize",
+                load_if_exists=True,
+            )
+            # No sampler must draw what another one has drawn already.
+            joined = self.study.user_attrs.get(JOINED, 0)
+            self.study.set_user_attr(JOINED, joined + 1)
+            self.study.sampler = optuna.samplers.TPESampler(
+                seed=joined, multivariate=True, constant_liar=True
+            )
+        if pruner == "none":
+            self.study.pruner = optuna.pruners.NopPruner()
+        else:
+            self.study.pruner = optuna.pruners.HyperbandPruner(1, epochs)
+
+    def next(self, total: int) -> optuna.Trial | None:
+        """A trial to run, unless there are `total` already, by whichever process."""
+        with self._one_at_a_time():
+            self._hand_in_what_is_left()
+            states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+            started = (*SEEN, TrialState.RUNNING)
+            if sum(state in started for state in states) >= total:
+                return None
+            trial = self.study.ask(self._space)
+            trial.set_user_attr(PROCESS, self._process)
+            return trial
+
+    def hand_in(self, trial: optuna.Trial) -> None:
+        """Gives a trial up, for another process or a later start to run."""
+        with self._one_at_a_time():
+            self._give_up(self.study.trials[trial.number])
+
+    def _hand_in_what_is_left(self) -> None:
+        """Gives up the trials of processes that are gone."""
+        for trial in self.study.get_trials(states=[TrialState.RUNNING]):
+            process = trial.user_attrs.get(PROCESS)
+            if process == self._process:
+                continue
+            try:
+                lock = self._lock(str(process))
+            except BlockingIOError:
+                continue  # it is alive
+            lock.close()
+            self._give_up(trial)
+
+    def _give_up(self, trial: optuna.trial.FrozenTrial) -> None:
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        self.study.enqueue_trial(trial.params, {"again": trial.number})
+
+    def _lock(self, process: str) -> IO[str]:
+        """A file's lock, as long as the file is open."""
+        file = (self._folder / "processes" / process).open("a")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return file
+
+    @contextlib.contextmanager
+    def _one_at_a_time(self) -> Iterator[None]:
+        with (self._folder / "lock").open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    def close(self) -> None:
+        """Leaves the study."""
+        self._alive.close()
+        with contextlib.suppress(OSError):
+            os.unlink(self._folder / "processes" / self._process)

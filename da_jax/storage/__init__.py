@@ -1,0 +1,1 @@
+"""What is kept on disk: networks, checkpoints, files."""

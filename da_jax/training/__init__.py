@@ -1,0 +1,1 @@
+"""Training: steps, programs on devices, loops, and what a run leaves behind."""

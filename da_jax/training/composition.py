@@ -1,0 +1,157 @@
+"""How several students' steps become one program: a composition.
+
+- `unrolled`: a `lax.cond` for each student, whose ascent tails really skip, and one
+  pass of the teacher over all their moved images.
+- `vmapped`: one batched step. Its conds are selects, so that every ascent is paid for,
+  and its convolutions are grouped.
+
+Their results are the same. A composition is given a problem and a `Pmap`, and gives a
+`TrainSteps` for arguments that are on the devices: several steps on consecutive
+batches, one `lax.fori_loop` whose length is an argument too.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from da_jax.data import Examples
+from da_jax.training import step
+from da_jax.training.state import (
+    Hyperparameters,
+    Metrics,
+    Problem,
+    TrainState,
+    Variables,
+)
+
+Pmap = Callable[..., Callable[..., Any]]
+"""(function, in_axes, static_last, …) to the function on every device."""
+
+States = tuple[TrainState, ...]
+
+TrainStep = Callable[..., tuple[States, tuple[Metrics, ...]]]
+"""`step.train_step` of some problem."""
+
+TrainSteps = Callable[..., tuple[States, jax.Array]]
+"""(states, teacher, examples, orders, first position, number of steps, each student's
+hyperparameters, batch_size) to the states after those steps, and the first's step."""
+
+Evaluate = Callable[..., tuple[Metrics, ...]]
+"""(networks, examples, batch_size) to the sums of each network's metrics."""
+
+
+def unrolled(problem: Problem, pmap: Pmap) -> TrainSteps:
+    """One program, with the students one after the other."""
+    return _in_a_loop(functools.partial(step.train_step, problem), pmap)
+
+
+def vmapped(problem: Problem, pmap: Pmap) -> TrainSteps:
+    """One program, with the students as one more axis of everything."""
+
+    def train_step(
+        states: States,
+        teacher: Variables | None,
+        examples: Examples,
+        orders: tuple[jax.Array, ...],
+        position: jax.Array,
+        hyperparameters: tuple[Hyperparameters, ...],
+        batch_size: int,
+    ) -> tuple[States, tuple[Metrics, ...]]:
+        def one(*student: Any) -> tuple[TrainState, Metrics]:
+            state, order, numbers = ((of_one,) for of_one in student)
+            (after,), (metrics,) = step.train_step(
+                problem, state, teacher, examples, order, position, numbers, batch_size
+            )
+            return after, metrics
+
+        stacked, metrics = jax.vmap(one)(
+            *(_stack(tree) for tree in (states, orders, hyperparameters))
+        )
+        return _unstack(stacked, len(states)), _unstack(metrics, len(states))
+
+    return _in_a_loop(train_step, pmap)
+
+
+def _in_a_loop(train_step: TrainStep, pmap: Pmap) -> TrainSteps:
+    def train_steps(
+        states: States,
+        teacher: Variables | None,
+        examples: Examples,
+        orders: tuple[jax.Array, ...],
+        position: jax.Array,
+        num_steps: jax.Array,
+        hyperparameters: tuple[Hyperparameters, ...],
+        batch_size: int,
+    ) -> tuple[States, jax.Array]:
+        def body(index: jax.Array, states: States) -> States:
+            states, metrics = train_step(
+                states,
+                teacher,
+                examples,
+                orders,
+                position + index * batch_size,
+                hyperparameters,
+                batch_size,
+            )
+            is_first = position + index == 0
+            return tuple(
+                state.replace(metrics=_added(state.metrics, of_batch, is_first))
+                for state, of_batch in zip(states, metrics, strict=True)
+            )
+
+        states = jax.lax.fori_loop(0, num_steps, body, states)
+        return states, states[0].step
+
+    return pmap(
+        train_steps, (0, 0, 0, 0, None, None, 0), static_last=True, donate_argnums=0
+    )
+
+
+def _added(sums: Metrics, metrics: Metrics, is_first: jax.Array) -> Metrics:
+    """A batch's metrics with those of the epoch before it, if it isn't the first."""
+    return jax.tree.map(
+        lambda total, value: jnp.where(is_first, 0, total) + value.astype(total.dtype),
+        sums,
+        metrics,
+    )
+
+
+def _stack(trees: tuple[Any, ...]) -> Any:
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
+    return tuple(
+        jax.tree.map(lambda leaf, index=index: leaf[index], tree)
+        for index in range(length)
+    )
+
+
+def evaluate_in_a_loop(problem: Problem, pmap: Pmap) -> Evaluate:
+    """One program for the whole test set, with the students one after the other."""
+
+    def evaluate(
+        networks: tuple[Variables, ...], examples: Examples, batch_size: int
+    ) -> tuple[Metrics, ...]:
+        def one(position: jax.Array | int) -> tuple[Metrics, ...]:
+            return tuple(
+                step.eval_step(problem, variables, examples, position, batch_size)
+                for variables in networks
+            )
+
+        def body(index: jax.Array, sums: Any) -> Any:
+            return jax.tree.map(jnp.add, sums, one(index * batch_size))
+
+        batches = -(-len(examples.labels) // batch_size)
+        return jax.lax.fori_loop(1, batches, body, one(0))
+
+    return pmap(evaluate, (0, 0), static_last=True)
+
+
+COMPOSITIONS: dict[str, Callable[[Problem, Pmap], TrainSteps]] = {
+    "unrolled": unrolled,
+    "vmapped": vmapped,
+}

@@ -1,0 +1,182 @@
+"""What a run amounts to: `results.json` and a line for people.
+
+Without JAX, so that reports of runs start quickly.
+"""
+
+import importlib.metadata
+import platform
+import shlex
+import statistics
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import da_jax
+from da_jax.training.metrics import (
+    Record,
+    by_seed,
+    evaluated,
+    judged_top1,
+    judging_split,
+)
+
+FIGURES = ("top1", "top5", "loss")
+PROTOCOLS = {"test": "test-best", "validation": "validation"}
+"""How an epoch was chosen, by the split that judged it."""
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def best_record(history: list[Record], student: int) -> Record:
+    """A student's metrics in the epoch of its best accuracy, the first of equals.
+
+    Args:
+      history: a record an epoch; at least one was evaluated.
+      student: which of the seeds, from 0.
+    """
+    best = max(
+        evaluated(history),
+        key=lambda record: judged_top1(by_seed(record)[student]),
+    )
+    return {"epoch": best["epoch"], **by_seed(best)[student]}
+
+
+def best_student(history: list[Record]) -> int:
+    """Which of the seeds has the best accuracy of all, from 0.
+
+    It is the first of them before there was an evaluation.
+    """
+    if not evaluated(history):
+        return 0
+    count = len(by_seed(history[-1]))
+    top1 = [judged_top1(best_record(history, student)) for student in range(count)]
+    return top1.index(max(top1))
+
+
+def create_results(
+    config: Mapping[str, Any],
+    history: list[Record],
+    device: dict[str, Any],
+    tested: list[dict[str, Record]] | None = None,
+    teacher: Record | None = None,
+) -> dict[str, Any]:
+    """The content of `results.json`.
+
+    `best` is the epoch that was best by what `protocol` says: on the test set, as the
+    original has it, or on what was held out; each seed has its own. `best` and `last`
+    are means over the seeds, and `test_top1_std` the standard deviation (n − 1), None
+    of a single seed.
+
+    Args:
+      config: the run's, as a dictionary.
+      history: a record for each of its epochs.
+      device: as `parallel.device_description` has it.
+      tested: each seed's figures on the test set, `best` and `last`, where that hasn't
+        judged the epochs.
+      teacher: its figures on the test set, if there is one.
+    """
+    seeds = seed_results(config["seed"], history)
+    for seed, figures in zip(seeds, tested or [], strict=bool(tested)):
+        for which, test in figures.items():
+            seed[which] |= test
+    return {
+        "config": config,
+        "protocol": PROTOCOLS[judging_split(history[-1])],
+        "best": summary([seed["best"] for seed in seeds]),
+        "last": summary([seed["last"] for seed in seeds]),
+        "seeds": seeds,
+        "teacher": teacher,
+        "seconds_per_epoch": statistics.median(r["seconds"] for r in history),
+        "command": command(),
+        "versions": versions(),
+        "device": device,
+    }
+
+
+def command() -> str:
+    """What this process was started with, for a shell."""
+    return shlex.join(["python", *sys.orig_argv[1:]])
+
+
+def versions() -> dict[str, str]:
+    """Of what figures depend on."""
+    return {"da-jax": da_jax.__version__, "python": platform.python_version()} | {
+        name: importlib.metadata.version(name) for name in PACKAGES
+    }
+
+
+def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]:
+    """The best and last figures of each student, of the seeds from `first_seed` on.
+
+    There are none before the first evaluation. A student whose loss became infinite or
+    NaN has `diverged_at`, the first such step.
+    """
+    seeds: list[dict[str, Any]] = []
+    records = evaluated(history)
+    if not records:
+        return seeds
+    split = judging_split(records[-1])
+    names = ("epoch", *(f"{split}_{figure}" for figure in FIGURES))
+    for student, last in enumerate(by_seed(records[-1])):
+        seed = first_seed + student
+        best = best_record(records, student)
+        last = {"epoch": records[-1]["epoch"], **last}
+        seeds.append(
+            {
+                "seed": seed,
+                "best": {name: best[name] for name in names},
+                "last": {name: last[name] for name in names},
+            }
+        )
+        for record in history:
+            if str(seed) in record.get("diverged", {}):
+                seeds[-1].setdefault("diverged_at", record["diverged"][str(seed)])
+    return seeds
+
+
+def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
+    """Means over seeds, and `SPLIT_top1_std` (n − 1; None of a single seed)."""
+    result: dict[str, Any] = {}
+    for name in figures[0].keys() - {"epoch"}:
+        values = [of_seed[name] for of_seed in figures]
+        if None not in values:
+            result[name] = statistics.fmean(values)
+        if name.endswith("_top1"):
+            std = statistics.stdev(values) if len(values) > 1 else None
+            result[f"{name}_std"] = std
+    return dict(sorted(result.items()))
+
+
+def pair_name(config: Mapping[str, Any]) -> str:
+    """`TEACHER → STUDENT`, or the student that has no teacher."""
+    teacher, student = config["teacher"]["model"], config["student"]
+    return f"{teacher} → {student}" if teacher else str(student)
+
+
+def method_name(config: Mapping[str, Any]) -> str:
+    """The method, and what moves its images."""
+    if config["augmentation"] == "none":
+        return str(config["method"])
+    names = {"disagreement": "DA"}
+    augmentation = names.get(config["augmentation"], config["augmentation"])
+    return f"{config['method']} + {augmentation}"
+
+
+def summary_line(results: dict[str, Any]) -> str:
+    """A finished run in one line."""
+    config, best, last = results["config"], results["best"], results["last"]
+    count = len(results["seeds"])
+    seeds = f" {count} seeds |" if count > 1 else ""
+    chosen = " (chosen on what was held out)"
+    return (
+        f"{config['dataset']} | {pair_name(config)} | {method_name(config)} |"
+        f" best{chosen if results['protocol'] == 'validation' else ''}"
+        f" {accuracy(best)} % | last {accuracy(last)} % |{seeds}"
+        f" {results['seconds_per_epoch']:.1f} s an epoch"
+    )
+
+
+def accuracy(figures: dict[str, Any]) -> str:
+    """A summary's top-1 accuracy in %, ± its standard deviation if there is one."""
+    if figures["test_top1_std"] is None:
+        return f"{figures['test_top1']:.2f}"
+    return f"{figures['test_top1']:.2f} ± {figures['test_top1_std']:.2f}"

@@ -1,0 +1,240 @@
+"""The archives' readers, TFDS's writer and ours of the cache, the digits."""
+
+import dataclasses
+import pickle
+import sys
+import tarfile
+
+import numpy as np
+import pytest
+
+from configs.digits import get_config
+from da_jax.data import (
+    DATASETS,
+    Examples,
+    cifar100,
+    cifar_archive,
+    digits,
+    hold_out,
+    load_dataset,
+    locations,
+    take_part,
+)
+from da_jax.data.cifar_archive import read_archive
+from da_jax.errors import UserError
+from da_jax.training.run import load_data
+
+SIZES = {"train": 30, "test": 12}
+FINE = [f"fine_{index}" for index in range(100)]
+COARSE = [f"coarse_{index}" for index in range(20)]
+
+
+@pytest.fixture(autouse=True)
+def small_archives(monkeypatch):
+    monkeypatch.setattr(cifar_archive, "OFFICIAL_SIZES", SIZES)
+
+
+def records(split):
+    """uint8 rows of coarse label, fine label and planes."""
+    rng = np.random.default_rng(SIZES[split])
+    rows = rng.integers(0, 256, (SIZES[split], cifar_archive.RECORD_BYTES), np.uint8)
+    rows[:, 0] %= 20
+    rows[:, 1] %= 100
+    return rows
+
+
+def expected_images(split):
+    return records(split)[:, 2:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+
+
+def binary_folder(path):
+    folder = path / "cifar-100-binary"
+    folder.mkdir()
+    for split in SIZES:
+        (folder / f"{split}.bin").write_bytes(records(split).tobytes())
+    (folder / "fine_label_names.txt").write_text("\n".join(FINE) + "\n")
+    (folder / "coarse_label_names.txt").write_text("\n".join(COARSE) + "\n")
+    return folder
+
+
+def python_folder(path):
+    folder = path / "cifar-100-python"
+    folder.mkdir()
+    for split in SIZES:
+        rows = records(split)
+        content = {
+            b"data": rows[:, 2:].copy(),
+            b"fine_labels": rows[:, 1].tolist(),
+            b"coarse_labels": rows[:, 0].tolist(),
+        }
+        (folder / split).write_bytes(pickle.dumps(content, protocol=2))
+    names = {"fine_label_names": FINE, "coarse_label_names": COARSE}
+    (folder / "meta").write_bytes(pickle.dumps(names, protocol=2))
+    return folder
+
+
+def packed(folder):
+    archive = folder.with_name(f"{folder.name}.tar.gz")
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder, arcname=folder.name)
+    return archive
+
+
+@pytest.mark.parametrize("make", [binary_folder, python_folder])
+@pytest.mark.parametrize("pack", [False, True])
+def test_archives_hold_the_same_data(tmp_path, make, pack):
+    folder = make(tmp_path)
+    archive = read_archive(packed(folder) if pack else folder)
+    for split, read in (("train", archive.train), ("test", archive.test)):
+        np.testing.assert_array_equal(read.images, expected_images(split))
+        np.testing.assert_array_equal(read.fine, records(split)[:, 1])
+        np.testing.assert_array_equal(read.coarse, records(split)[:, 0])
+    assert (archive.fine_names, archive.coarse_names) == (FINE, COARSE)
+
+
+class _RunsCode:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_pickle_that_names_a_function_is_refused(tmp_path, capsys):
+    folder = python_folder(tmp_path)
+    (folder / "train").write_bytes(pickle.dumps({b"data": _RunsCode()}))
+    with pytest.raises(UserError, match=r"it names builtins\.print"):
+        read_archive(folder)
+    assert capsys.readouterr().out == ""
+
+
+def test_damaged_archives_are_refused(tmp_path):
+    folder = binary_folder(tmp_path)
+    archive = packed(folder)
+    archive.write_bytes(archive.read_bytes()[:2000])
+    with pytest.raises(UserError, match="no readable"):
+        read_archive(archive)
+    (folder / "train.bin").write_bytes(records("train").tobytes()[:-1])
+    with pytest.raises(UserError, match="whole number of records"):
+        read_archive(folder)
+    (folder / "train.bin").write_bytes(records("test").tobytes())
+    with pytest.raises(UserError, match="12 train images instead of 30"):
+        read_archive(folder)
+
+
+def test_prepare_writes_what_is_read_back(tmp_path):
+    archive = read_archive(binary_folder(tmp_path))
+    data_dir = tmp_path / "data"
+    cifar100.prepare(archive, data_dir)
+    for clean in (False, True):
+        if clean:  # without the cache, from TFDS's files
+            locations.cached_cifar100(data_dir).unlink()
+        dataset = cifar100.load(data_dir)
+        for split, read in (("train", dataset.train), ("test", dataset.test)):
+            np.testing.assert_array_equal(read.images, expected_images(split))
+            np.testing.assert_array_equal(read.labels, records(split)[:, 1])
+    assert locations.cached_cifar100(data_dir).exists()
+
+
+def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch):
+    archive = read_archive(binary_folder(tmp_path))
+    cifar100._write_prepared(archive, tmp_path, file_format="tfrecord")
+    with monkeypatch.context() as without_tensorflow:
+        without_tensorflow.setitem(sys.modules, "tensorflow", None)
+        with pytest.raises(UserError, match="takes TensorFlow to read, once"):
+            cifar100.load(tmp_path)
+    cifar100.load(tmp_path)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    dataset = cifar100.load(tmp_path)
+    for split, read in (("train", dataset.train), ("test", dataset.test)):
+        np.testing.assert_array_equal(read.images, expected_images(split))
+        np.testing.assert_array_equal(read.labels, records(split)[:, 1])
+
+
+def test_missing_data_set_names_the_command(tmp_path):
+    with pytest.raises(UserError, match=r"da_jax\.prepare --dataset cifar100"):
+        cifar100.load(tmp_path)
+
+
+def test_what_is_held_out_is_of_all_classes_and_isn_t_trained_on():
+    dataset = dataclasses.replace(digits.load(), read_test=None)  # not to be read
+    kept, held_out = hold_out(dataset, 200, seed=0)
+    assert len(held_out.labels) == 200 and len(kept.train.labels) == 1237
+    shares = np.bincount(held_out.labels) / np.bincount(dataset.train.labels)
+    np.testing.assert_allclose(shares, 200 / 1437, atol=0.006)
+    together = np.concatenate([kept.train.images, held_out.images])
+    assert sorted(map(bytes, together)) == sorted(map(bytes, dataset.train.images))
+    same, _ = hold_out(dataset, 200, seed=0)
+    np.testing.assert_array_equal(same.train.labels, kept.train.labels)
+    other, _ = hold_out(dataset, 200, seed=1)
+    assert not np.array_equal(other.train.images, kept.train.images)
+    for size in (9, 1430):
+        with pytest.raises(UserError, match="validation_size"):
+            hold_out(dataset, size, seed=0)
+
+
+class Recorded(np.ndarray):
+    """An array that remembers which of its rows were asked for."""
+
+    asked: list
+
+    def __getitem__(self, rows):
+        self.asked.append(rows)
+        return super().__getitem__(rows).view(np.ndarray)
+
+
+def test_a_part_of_the_training_set_is_stratified_seeded_and_all_that_is_read(
+    monkeypatch,
+):
+    full = digits.load()
+    images, labels = full.train
+    part = take_part(full, 300, seed=0).train
+    shares = np.bincount(part.labels) / np.bincount(labels)
+    np.testing.assert_allclose(shares, 300 / 1437, atol=0.006)
+
+    recorded = images.view(Recorded)
+    recorded.asked = []
+    watched = dataclasses.replace(full, train=Examples(recorded, labels))
+    again = take_part(watched, 300, seed=0).train
+    np.testing.assert_array_equal(again.images, part.images)
+    (asked,) = recorded.asked
+    assert len(set(asked)) == 300 and list(asked) == sorted(asked)
+    assert type(again.images) is np.ndarray
+
+    # A run's data: the images outside the part may be anything.
+    config = get_config()
+    config.train_size = 300
+    garbage = np.full_like(images, 255)
+    garbage[asked] = images[asked]
+    poisoned = dataclasses.replace(full, train=Examples(garbage, labels))
+    monkeypatch.setitem(DATASETS, "digits", lambda data_dir: poisoned)
+    data = load_data(config)
+    np.testing.assert_array_equal(data.train.images, part.images)
+    np.testing.assert_array_equal(data.train.labels, part.labels)
+    kept, held_out = hold_out(data, 60, seed=0)
+    together = np.concatenate([kept.train.images, held_out.images])
+    assert sorted(map(bytes, together)) == sorted(map(bytes, part.images))
+
+    config.train_seed = 1
+    assert not np.array_equal(load_data(config).train.labels, part.labels)
+    assert take_part(full, len(labels), seed=0) is full
+    for size in (9, 1430, 2000):
+        with pytest.raises(UserError, match="train_size"):
+            take_part(full, size, seed=0)
+
+
+def test_classes_have_as_many_names_as_there_are(monkeypatch):
+    full = digits.load()
+    assert full.class_names[7] == "7"
+    unnamed = dataclasses.replace(full, class_names=())
+    assert unnamed.class_names == full.class_names  # their numbers
+    few = dataclasses.replace(full, class_names=("zero", "one"))
+    monkeypatch.setitem(DATASETS, "few", lambda data_dir: few)
+    with pytest.raises(UserError, match="few has 10 classes, but names for 2"):
+        load_dataset("few", None)
+
+
+def test_digits_are_split_evenly_and_never_flipped():
+    dataset = digits.load()
+    assert dataset.train.images.shape == (1437, 32, 32, 3)
+    assert dataset.test.images.shape == (360, 32, 32, 3)
+    assert dataset.train.images.dtype == np.uint8 and dataset.train.images.max() == 255
+    assert np.bincount(dataset.test.labels).min() >= 34
+    assert not dataset.preprocessing.flip

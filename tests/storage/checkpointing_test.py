@@ -1,0 +1,150 @@
+"""Model folders: what is written comes back, and damage is noticed."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+
+from da_jax.errors import UserError
+from da_jax.storage.checkpointing import (
+    Model,
+    RunCheckpoint,
+    RunCheckpoints,
+    load_model,
+    save_model,
+)
+
+
+def model():
+    kernel = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    return Model("resnet8", 100, {"params": {"fc": {"kernel": kernel}}})
+
+
+def test_round_trip_replaces_what_was_there(tmp_path):
+    save_model(tmp_path / "model", Model("resnet20", 10, model().variables), {})
+    save_model(tmp_path / "model", model(), {"dataset": "digits"})
+    loaded = load_model(tmp_path / "model")
+    assert (loaded.name, loaded.num_classes) == ("resnet8", 100)
+    kernel = loaded.variables["params"]["fc"]["kernel"]
+    np.testing.assert_array_equal(kernel, model().variables["params"]["fc"]["kernel"])
+    assert [file.name for file in tmp_path.iterdir()] == ["model"]
+
+
+def test_a_flipped_bit_is_noticed(tmp_path):
+    save_model(tmp_path / "model", model(), {})
+    folder = tmp_path / "model" / "variables"
+    files = [file for file in folder.rglob("d/*") if file.is_file()]
+    largest = max(files, key=lambda file: file.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    with pytest.raises(UserError, match="damaged"):
+        load_model(tmp_path / "model")
+
+
+def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(UserError, match="no model folder"):
+        save_model(tmp_path, model(), {})
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def run_checkpoint(step):
+    """Of a student of one weight matrix, after `step` steps of three an epoch."""
+    weights = model().variables
+    student = {"step": np.int32(step), **weights, "batch_stats": {"mean": np.ones(8)}}
+    history = [{"epoch": epoch, "test_top1": 1.5} for epoch in range(1, step // 3 + 1)]
+    return RunCheckpoint("resnet8", 100, [student], [weights], 0, history)
+
+
+def write_checkpoints(workdir, steps=(3, 6)):
+    checkpoints = RunCheckpoints(workdir)
+    for step in steps:
+        checkpoints.save(run_checkpoint(step))
+    checkpoints.close()
+    return workdir / "checkpoints"
+
+
+def largest_file(folder):
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    return max(files, key=lambda file: file.stat().st_size)
+
+
+def truncate(folder):
+    os.truncate(largest_file(folder), largest_file(folder).stat().st_size // 2)
+
+
+def empty(folder):
+    os.truncate(largest_file(folder), 0)
+
+
+def flip_a_bit(folder):
+    content = bytearray(largest_file(folder).read_bytes())
+    content[len(content) // 2] ^= 1
+    largest_file(folder).write_bytes(content)
+
+
+def change_the_history(folder):
+    (file,) = (folder / "meta").rglob("metadata")
+    file.write_text(file.read_text().replace("1.5", "2.5"))
+
+
+def lose_the_students(folder):
+    shutil.rmtree(folder / "students")
+
+
+def lose_everything(folder):
+    shutil.rmtree(folder)
+    folder.mkdir()
+
+
+DAMAGES = (
+    truncate,
+    empty,
+    flip_a_bit,
+    change_the_history,
+    lose_the_students,
+    lose_everything,
+)
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_checkpoint_leads_back_to_the_one_before(tmp_path, capfd, damage):
+    folder = write_checkpoints(tmp_path)
+    damage(folder / "6")
+    checkpoints = RunCheckpoints(tmp_path)
+    restored = checkpoints.restore()
+    assert restored.students[0]["step"] == 3
+    warning = capfd.readouterr().err
+    assert warning.startswith("warning: ")
+    assert str(folder / "6") in warning and f"going back to {folder / '3'}" in warning
+    checkpoints.clean(restored)
+    checkpoints.save(run_checkpoint(6))
+    checkpoints.close()
+    checkpoints = RunCheckpoints(tmp_path)
+    assert checkpoints.restore().students[0]["step"] == 6
+    checkpoints.close()
+    assert (folder / "6.damaged").is_dir()
+    assert not capfd.readouterr().err
+
+
+def test_where_no_checkpoint_is_whole_it_says_so(tmp_path):
+    folder = write_checkpoints(tmp_path)
+    flip_a_bit(folder / "3")
+    empty(folder / "6")
+    checkpoints = RunCheckpoints(tmp_path)
+    with pytest.raises(UserError, match="no checkpoint of the run is whole"):
+        checkpoints.restore()
+    checkpoints.close()
+
+
+def test_what_was_being_written_is_no_checkpoint(tmp_path):
+    folder = write_checkpoints(tmp_path, steps=(3,))
+    shutil.copytree(folder / "3", folder / "6.orbax-checkpoint-tmp-1")
+    checkpoints = RunCheckpoints(tmp_path)
+    restored = checkpoints.restore()
+    assert restored.students[0]["step"] == 3
+    checkpoints.clean(restored)
+    checkpoints.close()
+    assert [path.name for path in folder.iterdir()] == ["3"]
