@@ -23,8 +23,7 @@ from da_jax.analysis.recording import Recording, record_ascent
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data import Examples
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.training.passes import eval_mode
-from da_jax.training.state import Variables
+from da_jax.models.forward import Variables, eval_mode
 
 BATCH_SIZE = 64
 """Test images that move together: the batch is part of the algorithm."""

@@ -9,9 +9,8 @@ import jax
 from da_jax.errors import UserError
 from da_jax.methods import Outputs
 from da_jax.models import create_model
+from da_jax.models.forward import Variables, eval_mode
 from da_jax.storage import checkpointing
-from da_jax.training.passes import eval_mode
-from da_jax.training.state import Variables
 
 
 @dataclasses.dataclass(frozen=True)

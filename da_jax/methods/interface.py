@@ -1,24 +1,18 @@
 """What every distillation method is, and what it sees of a batch."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from da_jax import losses
 from da_jax.losses import Losses
+from da_jax.models.forward import Outputs
 from da_jax.models.network import Norm, Part
 
 Weights = Mapping[str, jax.typing.ArrayLike]
 """A method's numbers, by the names its docstring lists."""
-
-
-class Outputs(NamedTuple):
-    """What a network says of a batch: logits `[B, K]` and its features."""
-
-    logits: jax.Array
-    features: dict[str, Any]
 
 
 class View(NamedTuple):

@@ -10,10 +10,10 @@ import optax
 from da_jax.augmentations import disagreement
 from da_jax.data import Examples
 from da_jax.methods import Batch, Losses, Outputs, View
+from da_jax.models.forward import train_mode
 from da_jax.training import optim
 from da_jax.training.batch_metrics import train_metrics
 from da_jax.training.draw import Drawn, step_key
-from da_jax.training.passes import train_mode
 from da_jax.training.state import (
     METHOD,
     Hyperparameters,

@@ -19,14 +19,12 @@ from clu.metrics import Average
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data.preprocessing import Preprocessing
 from da_jax.methods import Batch, Losses, Method, Outputs, View
+from da_jax.models.forward import Variables
 from da_jax.models.layers import Dtype
 from da_jax.training import optim
 
 Metrics = dict[str, Average]
 """Sums over examples, and how many they are, by name."""
-
-Variables = dict[str, Any]
-"""A network's `params` and `batch_stats`."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,10 +15,10 @@ from da_jax.augmentations import disagreement
 from da_jax.data import Examples
 from da_jax.methods import Outputs
 from da_jax.methods.interface import device_share
+from da_jax.models.forward import eval_mode, train_mode
 from da_jax.training.batch_metrics import eval_metrics
 from da_jax.training.draw import Drawn, draw, noise
 from da_jax.training.learn import learn
-from da_jax.training.passes import eval_mode, train_mode
 from da_jax.training.state import (
     Hyperparameters,
     Metrics,

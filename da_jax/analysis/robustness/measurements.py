@@ -16,7 +16,7 @@ from da_jax.analysis.robustness.corruptions import CORRUPTIONS, Corruption
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.training.state import Variables
+from da_jax.models.forward import Variables
 
 BATCH_SIZE = 100
 """Of what treats each example by itself: attacks, corruptions, clean images."""
