@@ -64,7 +64,8 @@ def ascend(
       objective: (x, state) to (values `[B]`, state). Their mean over the batch is
         raised. It is traced; `state` holds what it changes, such as running statistics.
       optimizer: any optax transformation, new for this batch. It sees the descent
-        direction, x as `params`, and minus the mean as `value=`.
+        direction, x as `params`, minus the mean as `value=`, and minus the values of
+        the examples as `values=`.
       steps: how many, at least 0; an int or a traced integer. One static step traces
         no loop.
       project: (x, x₀) to x, after each step. None leaves x where the optimizer puts it.
@@ -97,62 +98,114 @@ def ascend(
     static_steps = static(steps)
     if state is not None:
         state = jax.tree.map(jnp.asarray, state)
-    transformation = optax.with_extra_args_support(optimizer)
 
-    def descent(x: Any, state: Any) -> tuple[Array, Any]:
+    def checked(x: Any, state: Any) -> tuple[Array, Any]:
         values, new_state = _both(objective(_as(x, dtypes), rebuilt(state)))
         _check_values(values, batch_size)
-        return -jnp.mean(values), _like(new_state, state)
+        return values, _like(new_state, state)
 
-    def global_mean(negative: Array) -> Array:
-        return -(negative if axis_name is None else jax.lax.pmean(negative, axis_name))
+    def value_at(x: Any, state: Any) -> Array:
+        return _global_mean(checked(x, state)[0], axis_name)
 
-    def step(x: Any, state: Any, opt_state: Any) -> tuple[Any, Any, Any, Array]:
-        (value, state), gradient = jax.value_and_grad(descent, has_aux=True)(x, state)
-        mean = global_mean(value)
+    def run(x: Any, state: Any, count: Array) -> tuple[Any, Any, Array, Array]:
+        moved, moved_state, first = take_steps(
+            x,
+            checked,
+            optimizer=optimizer,
+            steps=static_steps if static_steps in (0, 1) else count,
+            project=project,
+            state=state,
+            axis_name=axis_name,
+        )
+        after = value_at(moved, moved_state)
+        if static_steps == 0:
+            return moved, moved_state, after, after
+        before = first
+        if static_steps is None:
+            before = jax.lax.cond(
+                count > 0, lambda: first, lambda: value_at(x, state).astype(first.dtype)
+            )
+        return moved, moved_state, before, after
+
+    x, state = jax.lax.stop_gradient((_in_full_precision(x), state))
+    count = jnp.asarray(steps, jnp.int32)
+    # What `run` closes over may be differentiated by a caller: loops have no gradient.
+    convert, closed_over = jax.closure_convert(run, x, state, count)
+    results = convert(x, state, count, *jax.lax.stop_gradient(closed_over))
+    x, state, before, after = jax.lax.stop_gradient(results)
+    return Ascended(_as(x, dtypes), state, before, after, count > 0)
+
+
+def take_steps(
+    x: Any,
+    objective: Objective,
+    *,
+    optimizer: optax.GradientTransformation,
+    steps: int | Array,
+    project: Projection | None = None,
+    state: Any = None,
+    axis_name: str | None = None,
+) -> tuple[Any, Any, Array]:
+    """Takes the steps of `ascend` without its checks and its further evaluations.
+
+    Args:
+      x: arrays of at least float32, with a leading batch axis.
+      objective: (x, state) to (values `[B]`, a state of the same dtypes).
+      optimizer: as of `ascend`.
+      steps: likewise.
+      project: likewise.
+      state: likewise.
+      axis_name: likewise.
+
+    Returns:
+      The moved x, the state, and the mean objective of the first x (0 without a step).
+    """
+    origin = x
+    transformation = optax.with_extra_args_support(optimizer)
+
+    def descent(x: Any, state: Any) -> tuple[Array, tuple[Array, Any]]:
+        values, state = objective(x, state)
+        return -jnp.mean(values), (values, state)
+
+    def step(index: int | Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
+        x, state, opt_state, first = carry
+        (_, (values, state)), gradient = jax.value_and_grad(descent, has_aux=True)(
+            x, state
+        )
+        mean = _global_mean(values, axis_name)
         if axis_name is not None:
             # Each device's mean depends on the others' x through collectives, whose
             # transposes add up: the gradient is that of the sum of all devices' means.
             size = jax.lax.axis_size(axis_name)
             gradient = jax.tree.map(lambda leaf: leaf / size, gradient)
-        updates, opt_state = transformation.update(gradient, opt_state, x, value=-mean)
-        moved = optax.apply_updates(x, updates)
+        updates, opt_state = transformation.update(
+            gradient, opt_state, x, value=-mean, values=-values
+        )
+        x = optax.apply_updates(x, updates)
         if project is not None:
-            moved = _as_in(project(moved, origin), origin)
-        return moved, state, opt_state, mean
+            x = _as_in(project(x, origin), origin)
+        return (
+            x,
+            state,
+            opt_state,
+            jnp.where(index == 0, mean.astype(first.dtype), first),
+        )
 
-    def value_at(x: Any, state: Any) -> Array:
-        return global_mean(descent(x, state)[0])
+    zero = jnp.zeros((), jnp.result_type(*jax.tree.leaves(x)))
+    carry = (x, state, transformation.init(x), zero)
+    static_steps = static(steps)
+    if static_steps == 1:
+        carry = step(0, carry)
+    elif static_steps != 0:
+        carry = jax.lax.fori_loop(0, steps, step, carry)
+    moved, state, _, first = carry
+    return moved, state, first
 
-    def run(x: Any, state: Any, count: Array) -> tuple[Any, Any, Array, Array]:
-        if static_steps == 0:
-            value = value_at(x, state)
-            return x, state, value, value
-        opt_state = transformation.init(x)
-        if static_steps == 1:
-            moved, state, _, before = step(x, state, opt_state)
-            return moved, state, before, value_at(moved, state)
 
-        def body(index: Array, carry: tuple[Any, ...]) -> tuple[Any, ...]:
-            *moving, first = carry
-            *moving, mean = step(*moving)
-            return (*moving, jnp.where(index == 0, mean, first))
-
-        unknown = jnp.zeros((), jax.eval_shape(value_at, x, state).dtype)
-        carry = (x, state, opt_state, unknown)
-        moved, moved_state, _, first = jax.lax.fori_loop(0, count, body, carry)
-        before = first
-        if static_steps is None:
-            before = jax.lax.cond(count > 0, lambda: first, lambda: value_at(x, state))
-        return moved, moved_state, before, value_at(moved, moved_state)
-
-    origin, state = jax.lax.stop_gradient((_in_full_precision(x), state))
-    count = jnp.asarray(steps, jnp.int32)
-    # What `run` closes over may be differentiated by a caller: loops have no gradient.
-    convert, closed_over = jax.closure_convert(run, origin, state, count)
-    results = convert(origin, state, count, *jax.lax.stop_gradient(closed_over))
-    x, state, before, after = jax.lax.stop_gradient(results)
-    return Ascended(_as(x, dtypes), state, before, after, count > 0)
+def _global_mean(values: Array, axis_name: str | None) -> Array:
+    """The mean over the batch of all devices."""
+    mean = jnp.mean(values)
+    return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
 
 def static(steps: Any) -> int | None:

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PyTree
 
-from da_jax.ascent.ascend import Ascended, ascend, flip, static
+from da_jax.ascent.ascend import Ascended, Projection, ascend, flip, static
 from da_jax.ascent.disagreement import (
     disagreement,
     disagreement_augment,
@@ -21,6 +21,27 @@ from da_jax.ascent.disagreement import (
     uniform,
 )
 from da_jax.losses import ArrayLike
+
+
+def negative_label_logit(
+    logits: Float[ArrayLike, "B K"], labels: Int[ArrayLike, " B"]
+) -> Float[Array, " B"]:
+    """Minus the logit of each label."""
+    classes = jnp.asarray(labels)[:, None]
+    return -jnp.take_along_axis(jnp.asarray(logits), classes, axis=-1)[:, 0]
+
+
+def linf_ball(radius: float | Array) -> Projection:
+    """The projection to at most `radius` from where each value was."""
+
+    def project(x: Any, origin: Any) -> Any:
+        def one(moved: Array, start: Array) -> Array:
+            bound = jnp.asarray(radius, start.dtype)
+            return start + jnp.clip(moved - start, -bound, bound)
+
+        return jax.tree.map(one, x, origin)
+
+    return project
 
 
 def fgsm(
@@ -69,15 +90,11 @@ def fgsm(
       0.0178
     """
 
-    def loss(logits: Array) -> Array:
-        classes = jnp.asarray(labels)[:, None]
-        return -jnp.take_along_axis(logits, classes, axis=-1)[:, 0]
-
     return _against_labels(
         x,
         student,
         labels,
-        loss,
+        negative_label_logit,
         optax.adam(learning_rate),
         steps=1,
         update_state=update_state,
@@ -136,24 +153,14 @@ def pgd(
       0.0100
     """
 
-    def loss(logits: Array) -> Array:
-        return optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-
-    def into_the_ball(x: Any, origin: Any) -> Any:
-        def one(moved: Array, start: Array) -> Array:
-            bound = jnp.asarray(radius, start.dtype)
-            return start + jnp.clip(moved - start, -bound, bound)
-
-        return jax.tree.map(one, x, origin)
-
     return _against_labels(
         x,
         student,
         labels,
-        loss,
+        optax.softmax_cross_entropy_with_integer_labels,
         optax.sign_sgd(learning_rate),
         steps=steps,
-        project=into_the_ball,
+        project=linf_ball(radius),
         update_state=update_state,
         student_state=student_state,
         key=key,
@@ -166,7 +173,7 @@ def _against_labels(
     x: Any,
     student: Callable[..., Any],
     labels: Any,
-    loss: Callable[[Array], Array],
+    loss: Callable[[Array, Array], Array],
     optimizer: optax.GradientTransformation,
     *,
     steps: int | Array,
@@ -177,7 +184,7 @@ def _against_labels(
     axis_name: str | None,
     project: Callable[[Any, Any], Any] | None = None,
 ) -> Ascended:
-    """The ascent of a loss `[B]` of the student's logits."""
+    """The ascent of a loss `[B]` of the student's logits and the labels."""
     static(steps)
     labels = jnp.asarray(labels)
     coin = flip(None if key is None else jax.random.split(key)[0], probability)
@@ -190,7 +197,7 @@ def _against_labels(
                 f"the student's logits are {list(jnp.shape(logits))} and the labels"
                 f" {list(jnp.shape(labels))}; they must be [B, K] and [B]"
             )
-        return loss(logits), new_state if update_state else state
+        return loss(logits, labels), new_state if update_state else state
 
     ascended = ascend(
         x,

@@ -136,12 +136,13 @@ def disagreement_augment(
     if random_init and coin is not None:
         noise = uniform(noise_key, x, axis_name)
         start = jax.tree.map(partial(jnp.where, coin), noise, x)
-    optimizer = optax.adam(learning_rate)
-    if reduce_on_plateau and (static_steps is None or static_steps > PATIENCE):
-        optimizer = optax.chain(optimizer, plateau(patience=PATIENCE))
-    if reference_batch is not None:
-        scale = _batch_size(x, axis_name) / reference_batch
-        optimizer = optax.chain(optax.scale(scale), optimizer)
+    optimizer = ascent_optimizer(
+        learning_rate,
+        reduce_on_plateau=reduce_on_plateau
+        and (static_steps is None or static_steps > PATIENCE),
+        batch_size=_batch_size(x, axis_name),
+        reference_batch=reference_batch,
+    )
     ascended = ascend(
         start,
         disagreement(
@@ -195,15 +196,50 @@ def disagreement(
       update_state: whether that is the objective's state after.
     """
 
+    compare = divergence_of(divergence, logit_standardization=logit_standardization)
+
     def objective(x: Any, state: Any) -> tuple[Array, Any]:
         student_logits, new_state = evaluate(student, x, state, has_state)
         logits = student_logits, _alone("teacher", teacher(x))
         _check_logits(*logits)
-        if logit_standardization:
-            logits = standardize(logits[0]), standardize(logits[1])
-        return DIVERGENCES[divergence](*logits), new_state if update_state else state
+        return compare(*logits), new_state if update_state else state
 
     return objective
+
+
+def divergence_of(name: str, *, logit_standardization: bool = False) -> Divergence:
+    """The entry `name` of `DIVERGENCES`, of standardised logits if asked for."""
+    divergence = DIVERGENCES[name]
+    if not logit_standardization:
+        return divergence
+
+    def standardized(student_logits: Array, teacher_logits: Array) -> Array:
+        return divergence(standardize(student_logits), standardize(teacher_logits))
+
+    return standardized
+
+
+def ascent_optimizer(
+    learning_rate: float | Array,
+    *,
+    reduce_on_plateau: bool,
+    batch_size: int,
+    reference_batch: int | None,
+) -> optax.GradientTransformation:
+    """The optimizer of Disagreement Augmentation.
+
+    Args:
+      learning_rate: α, in units of x.
+      reduce_on_plateau: see `disagreement_augment`.
+      batch_size: of all devices.
+      reference_batch: see `disagreement_augment`.
+    """
+    optimizer = optax.adam(learning_rate)
+    if reduce_on_plateau:
+        optimizer = optax.chain(optimizer, plateau(patience=PATIENCE))
+    if reference_batch is not None:
+        optimizer = optax.chain(optax.scale(batch_size / reference_batch), optimizer)
+    return optimizer
 
 
 def evaluate(
