@@ -45,22 +45,22 @@ class Declaration(NamedTuple):
     help: str
 
 
-Hyperparameters = dict[str, Declaration]
-"""A class's traced scalars by name, as its attribute `hyperparameters`."""
-
-
 def setting(default: Any, range: Range, help: str) -> Any:
     """A dataclass field that a config may set."""
     declaration = Declaration(default, range, help)
     return dataclasses.field(default=default, metadata={"setting": declaration})
 
 
-def hyperparameters(cls: type) -> Hyperparameters:
-    """The hyperparameters that a class and its base classes declare."""
-    declared: Hyperparameters = {}
+def hyperparameters(cls: type) -> dict[str, Declaration]:
+    """Returns the hyperparameters that a class and its base classes declare.
+
+    They are merged from the attributes `hyperparameters` of these classes, by name; a
+    class removes an inherited one by declaring None.
+    """
+    declared: dict[str, Declaration | None] = {}
     for base in reversed(cls.__mro__):
         declared |= vars(base).get("hyperparameters", {})
-    return declared
+    return {name: field for name, field in declared.items() if field is not None}
 
 
 def settings(cls: Any) -> dict[str, Declaration]:

@@ -10,9 +10,12 @@ References:
   mdistiller, mdistiller/distillers/AT.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import AT_LEAST_ONE, NOT_NEGATIVE, Declaration, setting
 from da_jax.methods.feature_maps import stages_of_one_size
 from da_jax.methods.interface import (
     Batch,
@@ -38,15 +41,13 @@ def attention_loss(student: jax.Array, teacher: jax.Array, power: int) -> jax.Ar
 
 
 class AT(Method):
-    """Attention Transfer.
+    """Attention Transfer."""
 
-    Weights: `ce_weight`, `feat_weight`.
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(1000.0, NOT_NEGATIVE, "weight of the attention"),
+    }
 
-    Attributes:
-      power: p, of the activations.
-    """
-
-    power: int = 2
+    power: int = setting(2, AT_LEAST_ONE, "exponent of the activations")
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`, of all stages but the stem."""

@@ -13,10 +13,19 @@ References:
   mdistiller, mdistiller/distillers/CRD.py and dataset/cifar100.py.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import (
+    AT_LEAST_ONE,
+    NOT_NEGATIVE,
+    POSITIVE,
+    Declaration,
+    setting,
+)
 from da_jax.methods.interface import (
     Batch,
     Losses,
@@ -59,17 +68,16 @@ def sample_others(
 
 
 class CRD(Method):
-    """Contrastive Representation Distillation.
+    """Contrastive Representation Distillation."""
 
-    Weights: `ce_weight`, `feat_weight`, `temperature` (τ), `momentum` of the memories.
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(0.8, NOT_NEGATIVE, "weight of the contrastive loss"),
+        "temperature": Declaration(0.07, POSITIVE, "temperature of the scores"),
+        "momentum": Declaration(0.5, NOT_NEGATIVE, "momentum of the memories"),
+    }
 
-    Attributes:
-      width: of the embeddings.
-      num_others: K.
-    """
-
-    width: int = 128
-    num_others: int = 16384
+    width: int = setting(128, AT_LEAST_ONE, "width of the embeddings")
+    num_others: int = setting(16384, AT_LEAST_ONE, "negatives per example")
 
     @nn.compact
     def __call__(self, batch: Batch, weights: Weights) -> Losses:

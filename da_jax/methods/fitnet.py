@@ -10,12 +10,13 @@ References:
   mdistiller, mdistiller/distillers/FitNet.py and _common.py (ConvReg).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import NOT_NEGATIVE, Declaration, setting
 from da_jax.methods.interface import (
     Batch,
     Losses,
@@ -28,15 +29,13 @@ from da_jax.models.layers import TORCH_UNIFORM, parameter_dtype, torch_bias
 
 
 class FitNet(Method):
-    """FitNets, in one stage of training as mdistiller has it.
+    """FitNets, in one stage of training as mdistiller has it."""
 
-    Weights: `ce_weight`, `feat_weight`.
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(100.0, NOT_NEGATIVE, "weight of the hint loss"),
+    }
 
-    Attributes:
-      hint_layer: which of the stages, the stem being 0.
-    """
-
-    hint_layer: int = 2
+    hint_layer: int = setting(2, NOT_NEGATIVE, "compared stage; 0 is the stem")
 
     @nn.compact
     def __call__(self, batch: Batch, weights: Weights) -> Losses:

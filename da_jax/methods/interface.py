@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from da_jax import losses
+from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.losses import Losses
 from da_jax.models.forward import Outputs
 from da_jax.models.network import Norm, Part
@@ -61,6 +62,10 @@ class Method(Part, kw_only=True):
       axis_name: the pmapped axis the batch is split over, or None.
     """
 
+    hyperparameters: ClassVar[Mapping[str, Declaration | None]] = {
+        "ce_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the cross-entropy"),
+    }
+    """Its traced scalars, beside those of its base classes."""
     uses_teacher: ClassVar[bool] = True
     """Whether it looks at the teacher."""
     teacher_train: ClassVar[bool] = False

@@ -13,9 +13,12 @@ References:
   mdistiller, mdistiller/distillers/KDSVD.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import AT_LEAST_ONE, NOT_NEGATIVE, Declaration, setting
 from da_jax.errors import UserError
 from da_jax.methods.interface import (
     Batch,
@@ -79,16 +82,15 @@ def change_between(vectors: jax.Array, before: jax.Array) -> jax.Array:
 class KDSVD(Method):
     """Distillation of singular vectors. Both networks' stages have the same sizes.
 
-    Weights: `ce_weight`, `feat_weight`.
-
-    Attributes:
-      rank: k, how many of the teacher's singular vectors.
-
     Raises:
       UserError: the networks' stages have other sizes.
     """
 
-    rank: int = 1
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the relation loss"),
+    }
+
+    rank: int = setting(1, AT_LEAST_ONE, "number of the teacher's singular vectors")
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`, of all stages but the stem."""

@@ -4,16 +4,22 @@ References:
   Jin et al., Multi-Level Logit Distillation, CVPR 2023.
 """
 
+from typing import ClassVar
+
 from da_jax import losses
+from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
 from da_jax.methods.interface import Batch, Losses, Weights, taught
 from da_jax.methods.kd import LogitMethod
 
 
 class MLKD(LogitMethod):
-    """Multi-Level Logit Distillation; correlations are of the global batch.
+    """Multi-Level Logit Distillation; correlations are of the global batch."""
 
-    Weights: `temperature` (T), `ce_weight`, `kd_weight`.
-    """
+    hyperparameters: ClassVar = {
+        "temperature": Declaration(4.0, POSITIVE, "temperature of the softmax"),
+        "ce_weight": Declaration(0.1, NOT_NEGATIVE, "weight of the cross-entropy"),
+        "kd_weight": Declaration(0.9, NOT_NEGATIVE, "weight of the other terms"),
+    }
 
     strong_view = True
 

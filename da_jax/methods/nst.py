@@ -11,9 +11,12 @@ References:
   mdistiller, mdistiller/distillers/NST.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.methods.feature_maps import stages_of_one_size
 from da_jax.methods.interface import (
     Batch,
@@ -49,10 +52,11 @@ def discrepancy(student: jax.Array, teacher: jax.Array) -> jax.Array:
 
 
 class NST(Method):
-    """Neuron Selectivity Transfer.
+    """Neuron Selectivity Transfer."""
 
-    Weights: `ce_weight`, `feat_weight`.
-    """
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(50.0, NOT_NEGATIVE, "weight of the discrepancy"),
+    }
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`, of all stages but the stem."""

@@ -22,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.stats
 
+from da_jax.declarations import AT_LEAST_ONE, NOT_NEGATIVE, Declaration, setting
 from da_jax.errors import UserError
 from da_jax.methods.feature_maps import average_pool
 from da_jax.methods.interface import (
@@ -62,18 +63,19 @@ def partial_distance(
 class OFD(Method):
     """Overhaul of Feature Distillation.
 
-    Weights: `ce_weight`, `feat_weight`.
-
-    Attributes:
-      kernel_size: of the connectors' convolutions.
-
     Raises:
       UserError: the teacher has no batch norm before its stages' ReLUs.
     """
 
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(0.001, NOT_NEGATIVE, "weight of the feature loss"),
+    }
+
     teacher_train: ClassVar[bool] = True
 
-    kernel_size: int = 1
+    kernel_size: int = setting(
+        1, AT_LEAST_ONE, "kernel size of the connectors' convolutions"
+    )
 
     @nn.compact
     def __call__(self, batch: Batch, weights: Weights) -> Losses:

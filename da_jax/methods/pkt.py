@@ -10,9 +10,12 @@ References:
   mdistiller, mdistiller/distillers/PKT.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.methods.interface import (
     Batch,
     Losses,
@@ -34,10 +37,11 @@ def neighbour_probabilities(features: jax.Array) -> jax.Array:
 
 
 class PKT(Method):
-    """Probabilistic Knowledge Transfer, over the global batch.
+    """Probabilistic Knowledge Transfer, over the global batch."""
 
-    Weights: `ce_weight`, `feat_weight`.
-    """
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(30000.0, NOT_NEGATIVE, "weight of the divergence"),
+    }
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`."""

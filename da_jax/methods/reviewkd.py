@@ -10,10 +10,13 @@ References:
   mdistiller, mdistiller/distillers/ReviewKD.py.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import BOOLEAN, NOT_NEGATIVE, POSITIVE, Declaration, setting
 from da_jax.errors import UserError
 from da_jax.methods.feature_maps import average_pool
 from da_jax.methods.interface import (
@@ -100,16 +103,18 @@ class Fusion(Part):
 class ReviewKD(Method):
     """Knowledge Review. Sizes and channels are read off the networks.
 
-    Weights: `ce_weight`, `review_weight`, `warmup` in epochs.
-
-    Attributes:
-      student_preact: take the student's stages before their ReLUs.
-
     Raises:
       UserError: the networks have different numbers of stages.
     """
 
-    student_preact: bool = False
+    hyperparameters: ClassVar = {
+        "review_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the review loss"),
+        "warmup": Declaration(20.0, POSITIVE, "epochs over which this weight rises"),
+    }
+
+    student_preact: bool = setting(
+        False, BOOLEAN, "use the student's stages before their ReLUs"
+    )
 
     @nn.compact
     def __call__(self, batch: Batch, weights: Weights) -> Losses:

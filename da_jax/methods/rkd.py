@@ -10,10 +10,13 @@ References:
   mdistiller, mdistiller/distillers/RKD.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from optax.losses import huber_loss
 
+from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.methods.interface import (
     Batch,
     Losses,
@@ -41,11 +44,15 @@ def angles(features: jax.Array) -> jax.Array:
 class RKD(Method):
     """Relational Knowledge Distillation, over the global batch.
 
-    Weights: `ce_weight`, `feat_weight`, `distance_weight`, `angle_weight`.
-
     Attributes:
       floor: what a squared distance is at least.
     """
+
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of both relations"),
+        "distance_weight": Declaration(25.0, NOT_NEGATIVE, "weight of distances"),
+        "angle_weight": Declaration(50.0, NOT_NEGATIVE, "weight of angles"),
+    }
 
     floor: float = 1e-12
 

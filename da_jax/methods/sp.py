@@ -10,9 +10,12 @@ References:
   mdistiller, mdistiller/distillers/SP.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.methods.interface import (
     Batch,
     Losses,
@@ -31,10 +34,11 @@ def similarities(features: jax.Array) -> jax.Array:
 
 
 class SP(Method):
-    """Similarity-Preserving distillation, over the global batch.
+    """Similarity-Preserving distillation, over the global batch."""
 
-    Weights: `ce_weight`, `feat_weight`.
-    """
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(3000.0, NOT_NEGATIVE, "weight of the similarities"),
+    }
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce` and `loss_kd`."""

@@ -8,6 +8,7 @@ from da_jax.methods.interface import Batch, Losses, Method, Weights, cross_entro
 class Vanilla(Method):
     """The cross-entropy against the labels. It has no weights."""
 
+    hyperparameters: ClassVar = {"ce_weight": None}
     uses_teacher: ClassVar[bool] = False
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:

@@ -13,10 +13,13 @@ References:
   mdistiller, mdistiller/distillers/VID.py.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
 from da_jax.methods.feature_maps import stages_of_one_size
 from da_jax.methods.interface import (
     Batch,
@@ -30,11 +33,12 @@ from da_jax.models.layers import TORCH_UNIFORM, conv
 
 
 class VID(Method):
-    """Variational Information Distillation.
+    """Variational Information Distillation."""
 
-    Weights: `ce_weight`, `feat_weight`, `variance` (σ², the original's
-    `INIT_PRED_VAR`).
-    """
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the likelihood"),
+        "variance": Declaration(5.0, POSITIVE, "variance of the Gaussian"),
+    }
 
     @nn.compact
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
