@@ -22,7 +22,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_normalize
@@ -49,13 +48,10 @@ class AT(Method):
 
     power: int = setting(2, AT_LEAST_ONE, "exponent of the activations")
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`, of all stages but the stem."""
         losses = [
             attention_loss(student, teacher, self.power)
             for student, teacher in stages_of_one_size(batch.student, taught(batch))
         ]
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": sum(losses, jnp.zeros(())) * weights["feat_weight"],
-        }
+        return {"loss_kd": sum(losses, jnp.zeros(())) * weights["feat_weight"]}

@@ -31,7 +31,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_normalize
@@ -80,8 +79,8 @@ class CRD(Method):
     num_others: int = setting(16384, AT_LEAST_ONE, "negatives per example")
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`."""
         embeddings = {
             whose: self._embed(outputs.features["pooled_feat"], f"embed_{whose}")
             for whose, outputs in zip(
@@ -109,10 +108,7 @@ class CRD(Method):
                 memories[whose].value = self._moved(
                     memories[whose].value, embeddings[whose], batch, weights
                 )
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": (losses[0] + losses[1]) * weights["feat_weight"],
-        }
+        return {"loss_kd": (losses[0] + losses[1]) * weights["feat_weight"]}
 
     def contrasted(self, batch: Batch) -> jax.Array:
         """`[B, 1 + K]`: each image's own index, and those of other classes."""

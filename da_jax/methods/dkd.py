@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
-from da_jax.methods.interface import Batch, Losses, Weights, taught
+from da_jax.methods.interface import Batch, Losses, Weights
 from da_jax.methods.kd import LogitMethod
 
 
@@ -22,8 +22,6 @@ class DKD(LogitMethod):
         "warmup": Declaration(20.0, POSITIVE, "epochs over which the weights rise"),
     }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
-        logits = batch.student.logits, taught(batch).logits
-        loss = self.standardized(losses.dkd)
-        return loss(*logits, batch.labels, epoch=batch.epoch, **weights)
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """Computes `loss_kd`, and `loss_ce` as the base class does."""
+        return self.logit_losses(losses.dkd, batch, epoch=batch.epoch, **weights)

@@ -22,7 +22,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.models.layers import TORCH_UNIFORM, parameter_dtype, torch_bias
@@ -38,14 +37,12 @@ class FitNet(Method):
     hint_layer: int = setting(2, NOT_NEGATIVE, "compared stage; 0 is the stem")
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`."""
         hint = taught(batch).features["feats"][self.hint_layer]
         features = self._regress(batch.student.features["feats"][self.hint_layer], hint)
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": jnp.mean(jnp.square(features - hint)) * weights["feat_weight"],
-        }
+        loss = jnp.mean(jnp.square(features - hint))
+        return {"loss_kd": loss * weights["feat_weight"]}
 
     def _regress(self, features: jax.Array, hint: jax.Array) -> jax.Array:
         """`[B, H, W, C]` to the shape of `hint`."""

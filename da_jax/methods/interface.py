@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, Declaration
@@ -74,7 +73,15 @@ class Method(Part, kw_only=True):
     """Whether it learns from RandAugment's view too; no augmentation moves that."""
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """The terms whose sum the student minimises."""
+        """Computes the terms of the student's loss, which is their sum."""
+        cross_entropy = losses.cross_entropy(batch.student.logits, batch.labels)
+        return {
+            "loss_ce": cross_entropy * weights["ce_weight"],
+            **self.distillation(batch, weights),
+        }
+
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """Computes the terms beside `loss_ce`; one of this name replaces it."""
         raise NotImplementedError
 
     def global_batch(self, values: jax.Array) -> jax.Array:
@@ -105,13 +112,3 @@ def taught(batch: Batch) -> Outputs:
     """The teacher's outputs, of a method that can't do without."""
     assert batch.teacher is not None, "this method needs a teacher"
     return batch.teacher
-
-
-def cross_entropy(batch: Batch) -> jax.Array:
-    """The mean cross-entropy of the student against the labels, a scalar."""
-    return losses.cross_entropy(batch.student.logits, batch.labels)
-
-
-def warm_up(epoch: jax.Array, epochs: jax.typing.ArrayLike) -> jax.Array:
-    """From 1 / `epochs` in the first epoch to 1 from that epoch on."""
-    return jnp.minimum(epoch / epochs, 1.0)

@@ -4,7 +4,7 @@ References:
   Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from da_jax import losses
 from da_jax.declarations import BOOLEAN, NOT_NEGATIVE, POSITIVE, Declaration, setting
@@ -12,17 +12,23 @@ from da_jax.methods.interface import Batch, Losses, Method, Weights, taught
 
 
 class LogitMethod(Method):
-    """A method that compares logits."""
+    """A method that compares logits by a loss of `da_jax.losses`."""
 
     logit_standardization: bool = setting(
         False, BOOLEAN, "standardise both networks' logits for the distillation loss"
     )
 
-    def standardized(self, loss: losses.Loss) -> losses.Loss:
-        """The loss, of standardised logits if the method is set so."""
-        return (
-            losses.logit_standardization(loss) if self.logit_standardization else loss
-        )
+    def logit_losses(self, loss: losses.Loss, batch: Batch, **options: Any) -> Losses:
+        """Computes the terms of `loss`, its cross-entropy included.
+
+        Args:
+          loss: of `da_jax.losses`, or one like them.
+          batch: the networks' outputs and the labels.
+          **options: keyword arguments of `loss`.
+        """
+        if self.logit_standardization:
+            loss = losses.logit_standardization(loss)
+        return loss(batch.student.logits, taught(batch).logits, batch.labels, **options)
 
 
 class KD(LogitMethod):
@@ -34,7 +40,6 @@ class KD(LogitMethod):
         "kd_weight": Declaration(0.9, NOT_NEGATIVE, "weight of the divergence"),
     }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
-        loss = self.standardized(losses.kd)
-        return loss(batch.student.logits, taught(batch).logits, batch.labels, **weights)
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """Computes `loss_kd`, and `loss_ce` as the base class does."""
+        return self.logit_losses(losses.kd, batch, **weights)

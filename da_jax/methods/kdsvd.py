@@ -25,7 +25,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_normalize
@@ -92,8 +91,8 @@ class KDSVD(Method):
 
     rank: int = setting(1, AT_LEAST_ONE, "number of the teacher's singular vectors")
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`, of all stages but the stem."""
         students = batch.student.features["feats"][1:]
         teachers = taught(batch).features["feats"][1:]
         _check_widths(students, teachers)
@@ -111,10 +110,7 @@ class KDSVD(Method):
                 changes.append(jnp.sum(jnp.square(student_change - teacher_change)))
             before = vectors
         loss = sum(changes, jnp.zeros(())) / len(batch.labels)
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * weights["feat_weight"],
-        }
+        return {"loss_kd": loss * weights["feat_weight"]}
 
 
 def _check_widths(students: list[jax.Array], teachers: list[jax.Array]) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
-from da_jax.methods.interface import Batch, Losses, Weights, taught
+from da_jax.methods.interface import Batch, Losses, Weights
 from da_jax.methods.kd import LogitMethod
 
 
@@ -23,14 +23,13 @@ class MLKD(LogitMethod):
 
     strong_view = True
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce`, `loss_kd`, `loss_cc` (classes) and `loss_bc` (examples)."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """Computes `loss_ce` of both views, `loss_kd`, `loss_cc` and `loss_bc`."""
         assert batch.strong is not None, "this method learns from a strong view too"
         assert batch.strong.teacher is not None, "this method needs a teacher"
-        return self.standardized(losses.mlkd)(
-            batch.student.logits,
-            taught(batch).logits,
-            batch.labels,
+        return self.logit_losses(
+            losses.mlkd,
+            batch,
             student_strong=batch.strong.student.logits,
             teacher_strong=batch.strong.teacher.logits,
             axis_name=self.axis_name,

@@ -23,7 +23,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_normalize
@@ -58,13 +57,10 @@ class NST(Method):
         "feat_weight": Declaration(50.0, NOT_NEGATIVE, "weight of the discrepancy"),
     }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`, of all stages but the stem."""
         losses = [
             discrepancy(student, teacher)
             for student, teacher in stages_of_one_size(batch.student, taught(batch))
         ]
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": sum(losses, jnp.zeros(())) * weights["feat_weight"],
-        }
+        return {"loss_kd": sum(losses, jnp.zeros(())) * weights["feat_weight"]}

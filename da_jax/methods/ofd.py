@@ -30,7 +30,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.models.network import Norm
@@ -78,8 +77,8 @@ class OFD(Method):
     )
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`, of all stages but the stem."""
         if not batch.teacher_norms:
             raise UserError(NO_NORMS)
         stages = zip(
@@ -102,10 +101,7 @@ class OFD(Method):
                 teacher = average_pool(teacher, *student.shape[1:3])
             # Each stage counts twice the one before, the last one 1.
             loss = loss / 2 + partial_distance(student, teacher, margin(norm))
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * weights["feat_weight"],
-        }
+        return {"loss_kd": loss * weights["feat_weight"]}
 
 
 NO_NORMS = (

@@ -21,7 +21,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_norm
@@ -43,14 +42,11 @@ class PKT(Method):
         "feat_weight": Declaration(30000.0, NOT_NEGATIVE, "weight of the divergence"),
     }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`."""
         student, teacher = (
             neighbour_probabilities(self.global_batch(outputs.features["pooled_feat"]))
             for outputs in (batch.student, taught(batch))
         )
         ratio = jnp.log((teacher + EPSILON) / (student + EPSILON))
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": jnp.mean(teacher * ratio) * weights["feat_weight"],
-        }
+        return {"loss_kd": jnp.mean(teacher * ratio) * weights["feat_weight"]}

@@ -25,9 +25,7 @@ from da_jax.methods.interface import (
     Method,
     Outputs,
     Weights,
-    cross_entropy,
     taught,
-    warm_up,
 )
 from da_jax.models.layers import TORCH_UNIFORM, conv, torch_bias
 from da_jax.models.network import Part
@@ -117,8 +115,8 @@ class ReviewKD(Method):
     )
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`."""
         kind = "preact_feats" if self.student_preact else "feats"
         student = _stages(batch.student, kind)
         teacher = _stages(taught(batch), "preact_feats")
@@ -141,11 +139,8 @@ class ReviewKD(Method):
             )
             compared, later = fusion(features, later)
             loss += hierarchical_context_loss(compared, target)
-        scale = weights["review_weight"] * warm_up(batch.epoch, weights["warmup"])
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * scale,
-        }
+        warm_up = jnp.minimum(batch.epoch / weights["warmup"], 1.0)
+        return {"loss_kd": loss * (weights["review_weight"] * warm_up)}
 
 
 def _stages(outputs: Outputs, kind: str) -> list[jax.Array]:

@@ -22,7 +22,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_normalize, pairwise_distances
@@ -56,8 +55,8 @@ class RKD(Method):
 
     floor: float = 1e-12
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`."""
         student = self.global_batch(batch.student.features["pooled_feat"])
         teacher = self.global_batch(taught(batch).features["pooled_feat"])
         of_distances = huber_loss(
@@ -68,7 +67,4 @@ class RKD(Method):
             jnp.mean(of_distances) * weights["distance_weight"]
             + jnp.mean(of_angles) * weights["angle_weight"]
         )
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": relations * weights["feat_weight"],
-        }
+        return {"loss_kd": relations * weights["feat_weight"]}

@@ -21,7 +21,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.methods.vectors import l2_normalize
@@ -40,13 +39,11 @@ class SP(Method):
         "feat_weight": Declaration(3000.0, NOT_NEGATIVE, "weight of the similarities"),
     }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`."""
         student, teacher = (
             similarities(self.global_batch(outputs.features["feats"][-1]))
             for outputs in (batch.student, taught(batch))
         )
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": jnp.mean(jnp.square(student - teacher)) * weights["feat_weight"],
-        }
+        loss = jnp.mean(jnp.square(student - teacher))
+        return {"loss_kd": loss * weights["feat_weight"]}

@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from da_jax.methods.interface import Batch, Losses, Method, Weights, cross_entropy
+from da_jax import losses
+from da_jax.methods.interface import Batch, Losses, Method, Weights
 
 
 class Vanilla(Method):
@@ -14,4 +15,4 @@ class Vanilla(Method):
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
         """`loss_ce`."""
         del weights
-        return {"loss_ce": cross_entropy(batch)}
+        return {"loss_ce": losses.cross_entropy(batch.student.logits, batch.labels)}

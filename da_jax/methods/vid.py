@@ -26,7 +26,6 @@ from da_jax.methods.interface import (
     Losses,
     Method,
     Weights,
-    cross_entropy,
     taught,
 )
 from da_jax.models.layers import TORCH_UNIFORM, conv
@@ -41,8 +40,8 @@ class VID(Method):
     }
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
+    def distillation(self, batch: Batch, weights: Weights) -> Losses:
+        """`loss_kd`, of all stages but the stem."""
         variance = jnp.asarray(weights["variance"])
         loss = jnp.zeros(())
         stages = stages_of_one_size(batch.student, taught(batch))
@@ -51,10 +50,7 @@ class VID(Method):
                 self._predict(student, teacher.shape[-1], stage) - teacher
             )
             loss += 0.5 * (jnp.mean(error) / variance + jnp.log(variance))
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * weights["feat_weight"],
-        }
+        return {"loss_kd": loss * weights["feat_weight"]}
 
     def _predict(self, features: jax.Array, channels: int, stage: int) -> jax.Array:
         """`[B, H, W, C]` to `[B, H, W, channels]`."""
