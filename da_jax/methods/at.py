@@ -42,6 +42,7 @@ def attention_loss(student: jax.Array, teacher: jax.Array, power: int) -> jax.Ar
 class AT(Method):
     """Attention Transfer."""
 
+    features: ClassVar = ("feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(1000.0, NOT_NEGATIVE, "weight of the attention"),
     }

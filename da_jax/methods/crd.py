@@ -69,6 +69,7 @@ def sample_others(
 class CRD(Method):
     """Contrastive Representation Distillation."""
 
+    features: ClassVar = ("pooled_feat",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(0.8, NOT_NEGATIVE, "weight of the contrastive loss"),
         "temperature": Declaration(0.07, POSITIVE, "temperature of the scores"),

@@ -30,6 +30,7 @@ from da_jax.models.layers import TORCH_UNIFORM, parameter_dtype, torch_bias
 class FitNet(Method):
     """FitNets, in one stage of training as mdistiller has it."""
 
+    features: ClassVar = ("feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(100.0, NOT_NEGATIVE, "weight of the hint loss"),
     }

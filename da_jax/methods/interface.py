@@ -7,6 +7,7 @@ import jax
 
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, Declaration
+from da_jax.errors import UserError
 from da_jax.losses import Losses
 from da_jax.models.forward import Outputs
 from da_jax.models.network import Norm, Part
@@ -65,6 +66,8 @@ class Method(Part, kw_only=True):
         "ce_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the cross-entropy"),
     }
     """Its traced scalars, beside those of its base classes."""
+    features: ClassVar[tuple[str, ...]] = ()
+    """The features it needs of both networks, such as `("feats",)`."""
     uses_teacher: ClassVar[bool] = True
     """Whether it looks at the teacher."""
     teacher_train: ClassVar[bool] = False
@@ -73,7 +76,12 @@ class Method(Part, kw_only=True):
     """Whether it learns from RandAugment's view too; no augmentation moves that."""
 
     def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """Computes the terms of the student's loss, which is their sum."""
+        """Computes the terms of the student's loss, which is their sum.
+
+        Raises:
+          UserError: a network returns too few features.
+        """
+        self._check(batch)
         cross_entropy = losses.cross_entropy(batch.student.logits, batch.labels)
         return {
             "loss_ce": cross_entropy * weights["ce_weight"],
@@ -83,6 +91,22 @@ class Method(Part, kw_only=True):
     def distillation(self, batch: Batch, weights: Weights) -> Losses:
         """Computes the terms beside `loss_ce`; one of this name replaces it."""
         raise NotImplementedError
+
+    def _check(self, batch: Batch) -> None:
+        networks = {"student": batch.student}
+        if self.uses_teacher:
+            assert batch.teacher is not None, "this method needs a teacher"
+            networks["teacher"] = batch.teacher
+        for role, outputs in networks.items():
+            missing = [name for name in self.features if name not in outputs.features]
+            if missing:
+                raise UserError(
+                    f"method {type(self).__name__} needs the features"
+                    f" {', '.join(missing)} of the {role}, which returns only"
+                    f" {', '.join(['logits', *outputs.features])}; return (logits,"
+                    " features), see da_jax.models.Stages, or use a method of logits"
+                    " such as KD, DKD or MLKD"
+                )
 
     def global_batch(self, values: jax.Array) -> jax.Array:
         """`[B, …]` of this device as `[devices × B, …]` of all, for what compares them.

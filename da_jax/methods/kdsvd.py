@@ -85,6 +85,7 @@ class KDSVD(Method):
       UserError: the networks' stages have other sizes.
     """
 
+    features: ClassVar = ("feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the relation loss"),
     }

@@ -53,6 +53,7 @@ def discrepancy(student: jax.Array, teacher: jax.Array) -> jax.Array:
 class NST(Method):
     """Neuron Selectivity Transfer."""
 
+    features: ClassVar = ("feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(50.0, NOT_NEGATIVE, "weight of the discrepancy"),
     }

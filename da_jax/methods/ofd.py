@@ -66,6 +66,7 @@ class OFD(Method):
       UserError: the teacher has no batch norm before its stages' ReLUs.
     """
 
+    features: ClassVar = ("preact_feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(0.001, NOT_NEGATIVE, "weight of the feature loss"),
     }

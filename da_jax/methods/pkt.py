@@ -38,6 +38,7 @@ def neighbour_probabilities(features: jax.Array) -> jax.Array:
 class PKT(Method):
     """Probabilistic Knowledge Transfer, over the global batch."""
 
+    features: ClassVar = ("pooled_feat",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(30000.0, NOT_NEGATIVE, "weight of the divergence"),
     }

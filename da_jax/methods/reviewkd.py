@@ -105,6 +105,7 @@ class ReviewKD(Method):
       UserError: the networks have different numbers of stages.
     """
 
+    features: ClassVar = ("feats", "preact_feats", "pooled_feat")
     hyperparameters: ClassVar = {
         "review_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the review loss"),
         "warmup": Declaration(20.0, POSITIVE, "epochs over which this weight rises"),

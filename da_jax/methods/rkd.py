@@ -47,6 +47,7 @@ class RKD(Method):
       floor: what a squared distance is at least.
     """
 
+    features: ClassVar = ("pooled_feat",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of both relations"),
         "distance_weight": Declaration(25.0, NOT_NEGATIVE, "weight of distances"),

@@ -35,6 +35,7 @@ def similarities(features: jax.Array) -> jax.Array:
 class SP(Method):
     """Similarity-Preserving distillation, over the global batch."""
 
+    features: ClassVar = ("feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(3000.0, NOT_NEGATIVE, "weight of the similarities"),
     }

@@ -34,6 +34,7 @@ from da_jax.models.layers import TORCH_UNIFORM, conv
 class VID(Method):
     """Variational Information Distillation."""
 
+    features: ClassVar = ("feats",)
     hyperparameters: ClassVar = {
         "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the likelihood"),
         "variance": Declaration(5.0, POSITIVE, "variance of the Gaussian"),

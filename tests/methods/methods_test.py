@@ -409,6 +409,41 @@ def test_a_pair_that_cannot_be_is_refused_with_the_reason(name, student):
         )
 
 
+def with_features(batch, names):
+    """The batch of networks that return these features alone."""
+
+    def reduced(outputs):
+        return outputs._replace(features={n: outputs.features[n] for n in names})
+
+    return batch._replace(
+        student=reduced(batch.student), teacher=reduced(batch.teacher)
+    )
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_methods_need_the_features_that_they_declare(name):
+    method = create_method(name)
+    batch = random_batch()
+    init = functools.partial(jax.eval_shape, method.init, KEYS)
+    numbers = settings(name)[1]
+    init(with_features(batch, method.features), numbers)
+    plain = with_features(batch, ())
+    if not method.features:
+        return
+    missing = f"method {name} needs the features {', '.join(method.features)} of the"
+    with pytest.raises(UserError, match=f"{missing} student.*only logits;"):
+        init(plain, numbers)
+    with pytest.raises(UserError, match=f"{missing} teacher.*only logits;"):
+        init(plain._replace(student=batch.student), numbers)
+
+
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "vanilla"])
+def test_distillation_needs_a_teacher(name):
+    batch = random_batch()._replace(teacher=None)
+    with pytest.raises(AssertionError, match="needs a teacher"):
+        create_method(name).init(KEYS, batch, settings(name)[1])
+
+
 def digits_run(name, augmentation, optimizer):
     """Two students of seeds 0 and 1 on two devices, and what their steps take."""
     config = digits_config.get_config("none")
