@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
-from da_jax.methods.interface import Batch, Losses, Weights
+from da_jax.methods.interface import Losses, MethodInputs, Weights
 from da_jax.methods.kd import LogitMethod
 
 
@@ -16,12 +16,11 @@ class DKD(LogitMethod):
     """Decoupled Knowledge Distillation."""
 
     hyperparameters: ClassVar = {
-        "temperature": Declaration(4.0, POSITIVE, "temperature of the softmax"),
         "alpha": Declaration(1.0, NOT_NEGATIVE, "weight of the target class"),
         "beta": Declaration(8.0, NOT_NEGATIVE, "weight of the other classes"),
         "warmup": Declaration(20.0, POSITIVE, "epochs over which the weights rise"),
     }
 
-    def distillation(self, batch: Batch, weights: Weights) -> Losses:
-        """Computes `loss_kd`, and `loss_ce` as the base class does."""
-        return self.logit_losses(losses.dkd, batch, epoch=batch.epoch, **weights)
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_ce` and `loss_kd`."""
+        return self.logit_losses(losses.dkd, inputs, epoch=inputs.epoch, **weights)

@@ -17,7 +17,14 @@ from da_jax.config.configuration import create_hyperparameters, create_problem
 from da_jax.data import digits
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
-from da_jax.methods import METHODS, Batch, Outputs, View, crd, create_method
+from da_jax.methods import (
+    METHODS,
+    MethodInputs,
+    Outputs,
+    ViewOutputs,
+    crd,
+    create_method,
+)
 from da_jax.models import create_model
 from da_jax.models.network import Norm
 from da_jax.storage.checkpointing import (
@@ -55,7 +62,7 @@ AUXILIARY_NAMES = (
 class GivenOthers(crd.CRD):
     """CRD with the contrasted images that the original was given."""
 
-    def contrasted(self, batch):
+    def contrasted(self, inputs):
         return jnp.asarray(golden.methods()["CRD"]["contrastive_index"])
 
 
@@ -123,10 +130,10 @@ def passes():
 
 def golden_batch(name):
     student, _, images, labels = passes()
-    taught, norms = teacher_outputs(name, images)
-    return Batch(
+    teacher, norms = teacher_outputs(name, images)
+    return MethodInputs(
         student=student,
-        teacher=taught,
+        teacher=teacher,
         labels=labels,
         indices=jnp.arange(BATCH_SIZE),
         train_labels=jnp.zeros(NUM_EXAMPLES, jnp.int32),
@@ -241,8 +248,10 @@ def test_losses_of_two_views_equal_the_original_s(x64, kind):
         learned, _ = jax.jit(
             functools.partial(student.apply, train=True, mutable=["batch_stats"])
         )(variables("resnet8x4", 1, jnp.float64), images)
-        taught = jax.jit(teacher.apply)(variables("resnet32x4", 2, jnp.float64), images)
-        views.append(View(Outputs(*learned), Outputs(*taught)))
+        of_teacher = jax.jit(teacher.apply)(
+            variables("resnet32x4", 2, jnp.float64), images
+        )
+        views.append(ViewOutputs(Outputs(*learned), Outputs(*of_teacher)))
     labels = arrays["labels"][expected["start"] : expected["start"] + BATCH_SIZE]
     batch = batch._replace(
         student=views[0].student,
@@ -292,7 +301,7 @@ def random_batch(batch_size=8):
         for width in (64, 128, 256)
     ]
     view_keys = jax.random.split(jax.random.key(4))
-    return Batch(
+    return MethodInputs(
         student=random_outputs(keys[1], student, batch_size),
         teacher=random_outputs(keys[2], teacher, batch_size),
         labels=train_labels[indices],
@@ -300,7 +309,7 @@ def random_batch(batch_size=8):
         train_labels=train_labels,
         epoch=jnp.asarray(3.0),
         teacher_norms=norms,
-        strong=View(
+        strong=ViewOutputs(
             random_outputs(view_keys[0], student, batch_size),
             random_outputs(view_keys[1], teacher, batch_size),
         ),
@@ -362,7 +371,7 @@ def test_every_method_learns_the_same_on_one_device_and_on_two(x64, name):
         indices=halves(batch.indices),
         strong=jax.tree.map(halves, batch.strong),
     )
-    axes = Batch(0, 0, 0, 0, None, None, None, 0)
+    axes = MethodInputs(0, 0, 0, 0, None, None, None, 0)
     of_two = create_method(name, axis_name="devices", **fixed, **options)
 
     def on_device(variables, batch):
