@@ -1,5 +1,7 @@
 """What each method's config section holds."""
 
+from typing import ClassVar
+
 import pytest
 
 from da_jax import declarations
@@ -81,3 +83,43 @@ def test_a_section_splits_into_attributes_and_traced_floats(name):
     assert settings | hyperparameters == SECTIONS[name]
     traced = {k for k, value in SECTIONS[name].items() if type(value) is float}
     assert hyperparameters.keys() == traced
+
+
+def test_the_table_lists_every_field_once():
+    lines = declarations.table(METHODS).splitlines()
+    assert lines[0] == "| Name | Field | Default | Range | Kind | Description |"
+    assert lines[1] == "| --- | --- | --- | --- | --- | --- |"
+    assert "| VID | `variance` | `5.0` | positive | traced | variance" in lines[-1]
+    assert "| AT | `power` | `2` | at least 1 | static | exponent" in lines[2]
+    rows = [tuple(line[2:-2].split(" | ")) for line in lines[2:]]
+    assert [(name, field.strip("`")) for name, field, *_ in rows] == [
+        (name, field)
+        for name, cls in METHODS.items()
+        for field in declarations.declarations(cls)
+    ]
+    assert all(len(row) == 6 for row in rows)
+
+
+def test_subclasses_change_add_and_remove_hyperparameters():
+    class Mine(METHODS["KD"]):
+        hyperparameters: ClassVar = {
+            "ce_weight": None,
+            "temperature": declarations.Declaration(2, declarations.AT_LEAST_ONE, "T"),
+        }
+        power: int = declarations.setting(3, declarations.AT_LEAST_ONE, "exponent")
+
+    expected = {
+        "temperature": 2,
+        "kd_weight": 0.9,
+        "power": 3,
+        "logit_standardization": False,
+    }
+    assert declarations.section(Mine) == expected
+    settings, scalars = declarations.split(
+        Mine, {"power": 3, "undeclared": 1, "kd_weight": 2}
+    )
+    assert settings == {"power": 3}
+    assert scalars == {"temperature": 2, "kd_weight": 2, "undeclared": 1}
+    types = {name: type(value) for name, value in scalars.items()}
+    assert types == {"temperature": int, "kd_weight": float, "undeclared": float}
+    assert Mine(**settings).power == 3 == Mine().power

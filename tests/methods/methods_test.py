@@ -248,9 +248,8 @@ def test_losses_of_two_views_equal_the_original_s(x64, kind):
         learned, _ = jax.jit(
             functools.partial(student.apply, train=True, mutable=["batch_stats"])
         )(variables("resnet8x4", 1, jnp.float64), images)
-        of_teacher = jax.jit(teacher.apply)(
-            variables("resnet32x4", 2, jnp.float64), images
-        )
+        weights = variables("resnet32x4", 2, jnp.float64)
+        of_teacher = jax.jit(teacher.apply)(weights, images)
         views.append(ViewOutputs(Outputs(*learned), Outputs(*of_teacher)))
     labels = arrays["labels"][expected["start"] : expected["start"] + BATCH_SIZE]
     batch = batch._replace(
