@@ -1,9 +1,16 @@
-"""How methods and augmentations declare what a config may set.
+"""Declarations of the config fields of methods and augmentations.
 
-A *hyperparameter* is a scalar that is traced, so changing it doesn't recompile. A
-*setting* is an attribute that shapes the compiled program. Both are declared once, with
-a default, a range and a description, in the class that uses them; config sections,
-checks and the documentation's tables are made from these declarations.
+A *hyperparameter* is a traced scalar, so changing it doesn't recompile. A *setting* is
+a static attribute. The class that uses them declares both, with a default, a range and
+a description:
+
+    class AT(Method):
+        hyperparameters: ClassVar = {
+            "feat_weight": Declaration(1000.0, NOT_NEGATIVE, "weight of the loss"),
+        }
+        power: int = setting(2, AT_LEAST_ONE, "exponent of the activations")
+
+Config sections, their checks and the documentation's tables are generated from them.
 """
 
 import dataclasses
@@ -15,8 +22,8 @@ class Range(NamedTuple):
     """The values that a field accepts.
 
     Attributes:
-      contains: whether a value is one of them.
-      description: completes "it must be …".
+      contains: returns whether a value is accepted.
+      description: of the accepted values; completes "it must be …".
     """
 
     contains: Callable[[Any], bool]
@@ -32,12 +39,12 @@ BOOLEAN = Range(lambda value: isinstance(value, bool), "True or False")
 
 
 class Declaration(NamedTuple):
-    """A field of a config section.
+    """The declaration of a config field.
 
     Attributes:
-      default: its value unless a config sets another.
-      range: the values it accepts.
-      help: what it is, in a few words.
+      default: its default value.
+      range: the accepted values.
+      help: a description of a few words.
     """
 
     default: Any
@@ -45,26 +52,26 @@ class Declaration(NamedTuple):
     help: str
 
 
-Hyperparameters = dict[str, Declaration]
-"""A class's traced scalars by name, as its attribute `hyperparameters`."""
-
-
 def setting(default: Any, range: Range, help: str) -> Any:
-    """A dataclass field that a config may set."""
+    """Declares a static attribute, as a dataclass field with metadata."""
     declaration = Declaration(default, range, help)
     return dataclasses.field(default=default, metadata={"setting": declaration})
 
 
-def hyperparameters(cls: type) -> Hyperparameters:
-    """The hyperparameters that a class and its base classes declare."""
-    declared: Hyperparameters = {}
+def hyperparameters(cls: type) -> dict[str, Declaration]:
+    """Returns the hyperparameters that a class and its base classes declare.
+
+    They are merged from the attributes `hyperparameters` of these classes, by name; a
+    class removes an inherited one by declaring None.
+    """
+    declared: dict[str, Declaration | None] = {}
     for base in reversed(cls.__mro__):
         declared |= vars(base).get("hyperparameters", {})
-    return declared
+    return {name: field for name, field in declared.items() if field is not None}
 
 
 def settings(cls: Any) -> dict[str, Declaration]:
-    """The settings that a dataclass and its base classes declare."""
+    """Returns the settings that a dataclass and its base classes declare."""
     return {
         field.name: field.metadata["setting"]
         for field in dataclasses.fields(cls)
@@ -73,12 +80,12 @@ def settings(cls: Any) -> dict[str, Declaration]:
 
 
 def declarations(cls: type) -> dict[str, Declaration]:
-    """All fields of a class's config section."""
+    """Returns the declarations of a class's config section."""
     return settings(cls) | hyperparameters(cls)
 
 
 def section(cls: type) -> dict[str, Any]:
-    """A class's config section, with the defaults."""
+    """Returns a class's config section with the defaults."""
     return {name: field.default for name, field in declarations(cls).items()}
 
 
@@ -87,23 +94,38 @@ def split(
 ) -> tuple[dict[str, Any], dict[str, float | int]]:
     """Splits a config section into settings and hyperparameters.
 
-    A field that is neither an attribute of the class nor declared is a hyperparameter.
+    The attributes of the class are settings, all other fields hyperparameters.
+    Declared hyperparameters that the section lacks have their defaults.
 
     Args:
       cls: the class that the section configures.
-      section: field names to values.
+      section: values by field name.
 
     Returns:
-      Arguments of `cls`, and scalars: ints where an int is declared, else floats.
+      Keyword arguments of `cls`, and scalars: ints where the declared default is an
+      int, else floats.
     """
     attributes = {field.name for field in dataclasses.fields(cls)}
-    declared = hyperparameters(cls)
     fixed = {name: value for name, value in section.items() if name in attributes}
-    scalars = {
-        name: int(value)
-        if name in declared and isinstance(declared[name].default, int)
-        else float(value)
-        for name, value in section.items()
-        if name not in attributes
+    defaults = {name: field.default for name, field in hyperparameters(cls).items()}
+    scalars = defaults | {k: v for k, v in section.items() if k not in attributes}
+    return fixed, {
+        name: int(value) if isinstance(defaults.get(name), int) else float(value)
+        for name, value in scalars.items()
     }
-    return fixed, scalars
+
+
+def table(classes: Mapping[str, type]) -> str:
+    """Formats the fields of several config sections as a Markdown table.
+
+    Args:
+      classes: the declaring classes by name; those without fields have no row.
+    """
+    rows = [("Name", "Field", "Default", "Range", "Kind", "Description"), ("---",) * 6]
+    for name, cls in classes.items():
+        traced = hyperparameters(cls)
+        for field, (default, range, help) in declarations(cls).items():
+            kind = "traced" if field in traced else "static"
+            value = f"`{default!r}`"
+            rows.append((name, f"`{field}`", value, range.description, kind, help))
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -1,8 +1,9 @@
 """Distillation losses of logits, as pure functions.
 
-Each returns its terms by name: scalars, means over the batch, weights included, whose
-sum is minimised. Numbers are keyword arguments with the papers' values. Gradients reach
-the teacher's logits too: stop them where the teacher isn't a constant.
+Each returns its weighted terms by name; the loss is their sum. Terms are means over the
+batch. Hyperparameters are keyword arguments, which default to the papers' values and
+may be traced. Losses are differentiable by the teacher's logits too: apply
+`jax.lax.stop_gradient` if the teacher isn't a constant.
 """
 
 import functools
@@ -17,26 +18,26 @@ from jaxtyping import Array, Float, Int
 
 ArrayLike = Array | np.ndarray
 
-Losses = dict[str, Array]  # term to scalar
+Losses = dict[str, Array]  # scalars by term
 
-Loss = Callable[..., Losses]  # (student, teacher, labels, **weights) to the terms
+Loss = Callable[..., Losses]  # of (student, teacher, labels, **hyperparameters)
 
-Number = float | int | Float[Array, ""] | Int[Array, ""]  # traced or not
+Scalar = float | int | Float[Array, ""] | Int[Array, ""]
 
 
 def cross_entropy(
     logits: Float[ArrayLike, "B K"], labels: Int[ArrayLike, " B"]
 ) -> Float[Array, ""]:
-    """The mean cross-entropy against the labels."""
+    """Computes the mean cross-entropy against the labels."""
     return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, labels))
 
 
 def kl_divergence(
     student_logits: Float[ArrayLike, "B K"],
     teacher_logits: Float[ArrayLike, "B K"],
-    temperature: Number,
+    temperature: Scalar,
 ) -> Float[Array, " B"]:
-    """KL(teacher ‖ student) of each example at a temperature, times its square."""
+    """Computes T² · KL(softmax(teacher / T) ‖ softmax(student / T)) by example."""
     log_student = jax.nn.log_softmax(student_logits / temperature)
     log_teacher = jax.nn.log_softmax(teacher_logits / temperature)
     divergence = optax.losses.kl_divergence_with_log_targets(log_student, log_teacher)
@@ -44,20 +45,22 @@ def kl_divergence(
 
 
 def standardize(logits: Float[ArrayLike, "B K"]) -> Float[Array, "B K"]:
-    """Each row with mean 0 and standard deviation (of n − 1) 1."""
+    """Scales each row to mean 0 and standard deviation 1 (of K − 1 degrees)."""
     centered = jnp.subtract(logits, jnp.mean(logits, axis=-1, keepdims=True))
     squares = jnp.sum(jnp.square(centered), axis=-1, keepdims=True)
     variance = squares / (logits.shape[-1] - 1)
-    # Equal logits have a standard deviation of 0, where a root has no gradient.
+    # The square root has no finite gradient at 0, the variance of equal logits.
     std = jnp.where(variance > 0, jnp.sqrt(jnp.where(variance > 0, variance, 1)), 0)
     return centered / (std + 1e-7)
 
 
 def logit_standardization(loss: Loss) -> Loss:
-    """Wraps a loss so that its term `loss_kd` alone compares standardised logits.
+    """Wraps a loss so that its term `loss_kd` compares standardised logits.
+
+    The other terms don't change.
 
     Args:
-      loss: of this module, or one like them.
+      loss: a loss of this module, or of the same signature.
 
     Returns:
       A loss with the same arguments.
@@ -67,7 +70,7 @@ def logit_standardization(loss: Loss) -> Loss:
       >>> from da_jax import losses
       >>> student, labels = jnp.array([[1.0, 2.0, 4.0]]), jnp.array([2])
       >>> loss = losses.logit_standardization(losses.kd)
-      >>> terms = loss(student, 10 * student, labels)  # they differ in scale alone
+      >>> terms = loss(student, 10 * student, labels)  # differ in scale only
       >>> print(f"{abs(terms['loss_kd']):.4f} {terms['loss_ce']:.4f}")
       0.0000 0.0170
 
@@ -79,19 +82,15 @@ def logit_standardization(loss: Loss) -> Loss:
     def standardized(
         student_logits: Any, teacher_logits: Any, labels: Any, **others: Any
     ) -> Losses:
-        as_they_are = loss(student_logits, teacher_logits, labels, **others)
+        plain = loss(student_logits, teacher_logits, labels, **others)
         views = {
             name: standardize(others[name])
             for name in ("student_strong", "teacher_strong")
             if name in others
         }
-        compared = loss(
-            standardize(student_logits),
-            standardize(teacher_logits),
-            labels,
-            **(others | views),
-        )
-        return as_they_are | {"loss_kd": compared["loss_kd"]}
+        logits = standardize(student_logits), standardize(teacher_logits)
+        compared = loss(*logits, labels, **(others | views))
+        return plain | {"loss_kd": compared["loss_kd"]}
 
     return standardized
 
@@ -101,27 +100,27 @@ def kd(
     teacher_logits: Float[ArrayLike, "B K"],
     labels: Int[ArrayLike, " B"],
     *,
-    temperature: Number = 4.0,
-    ce_weight: Number = 0.1,
-    kd_weight: Number = 0.9,
+    temperature: Scalar = 4.0,
+    ce_weight: Scalar = 0.1,
+    kd_weight: Scalar = 0.9,
 ) -> Losses:
-    """Knowledge Distillation: the teacher's softened probabilities as targets.
+    """Computes Knowledge Distillation: the targets are the teacher's probabilities.
 
       L = w_ce · CE(S, y) + w_kd · T² · KL(softmax(teacher / T) ‖ softmax(student / T))
 
     Args:
-      student_logits: of the student.
-      teacher_logits: of the teacher.
+      student_logits: the student's logits.
+      teacher_logits: the teacher's logits.
       labels: the classes.
       temperature: T.
-      ce_weight: of the cross-entropy.
-      kd_weight: of the divergence.
+      ce_weight: weight of the cross-entropy.
+      kd_weight: weight of the divergence.
 
     Returns:
       `loss_ce` and `loss_kd`.
 
     Raises:
-      ValueError: shapes don't fit.
+      ValueError: the shapes don't match.
 
     Example:
       >>> import jax.numpy as jnp
@@ -147,37 +146,37 @@ def dkd(
     teacher_logits: Float[ArrayLike, "B K"],
     labels: Int[ArrayLike, " B"],
     *,
-    temperature: Number = 4.0,
-    ce_weight: Number = 1.0,
-    alpha: Number = 1.0,
-    beta: Number = 8.0,
-    warmup: Number = 20.0,
-    epoch: Number = 1,
+    temperature: Scalar = 4.0,
+    ce_weight: Scalar = 1.0,
+    alpha: Scalar = 1.0,
+    beta: Scalar = 8.0,
+    warmup: Scalar = 20.0,
+    epoch: Scalar = 1,
 ) -> Losses:
-    """Decoupled Knowledge Distillation: the label's class and the others apart.
+    """Computes Decoupled Knowledge Distillation: target class and others separately.
 
-    With b = (p_label, 1 − p_label) and q the probabilities of the other classes among
-    themselves, all at temperature T:
+    b = (p_label, 1 − p_label) and q are the probabilities of the other classes given
+    that the label's is excluded, all at temperature T:
 
       L = w_ce · CE(S, y) + min(epoch / warmup, 1) · T² ·
           (α · KL(b(teacher) ‖ b(student)) + β · KL(q(teacher) ‖ q(student)))
 
     Args:
-      student_logits: of the student.
-      teacher_logits: of the teacher.
+      student_logits: the student's logits.
+      teacher_logits: the teacher's logits.
       labels: the classes.
       temperature: T.
-      ce_weight: of the cross-entropy.
-      alpha: of the label's class.
-      beta: of the other classes.
-      warmup: epochs over which the divergences' weight rises; 0 for none.
+      ce_weight: weight of the cross-entropy.
+      alpha: weight of the target class.
+      beta: weight of the other classes.
+      warmup: epochs over which the weight of the divergences rises; 0 for none.
       epoch: counted from 1.
 
     Returns:
       `loss_ce` and `loss_kd`.
 
     Raises:
-      ValueError: shapes don't fit.
+      ValueError: the shapes don't match.
 
     Example:
       >>> import jax.numpy as jnp
@@ -193,24 +192,26 @@ def dkd(
     """
     _check(student_logits, teacher_logits, labels)
     arguments = (student_logits, teacher_logits, labels, temperature)
-    divergence = alpha * _of_label(*arguments) + beta * _of_others(*arguments)
+    divergence = alpha * _target_class_kl(*arguments) + beta * _other_classes_kl(
+        *arguments
+    )
     return {
         "loss_ce": cross_entropy(student_logits, labels) * ce_weight,
         "loss_kd": jnp.mean(divergence) * jnp.minimum(jnp.divide(epoch, warmup), 1.0),
     }
 
 
-def _of_label(
-    student_logits: Any, teacher_logits: Any, labels: Any, temperature: Number
+def _target_class_kl(
+    student_logits: Any, teacher_logits: Any, labels: Any, temperature: Scalar
 ) -> Array:
-    """T² · KL(b(teacher) ‖ b(student)), `[B]`."""
+    """Computes T² · KL(b(teacher) ‖ b(student)), `[B]`."""
 
     def log_binary(logits: Array) -> Array:
         log_p = jax.nn.log_softmax(logits / temperature)
         is_label = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
-        of_label = jax.nn.logsumexp(log_p, axis=-1, where=is_label)
-        of_others = jax.nn.logsumexp(log_p, axis=-1, where=~is_label)
-        return jnp.stack([of_label, of_others], axis=-1)
+        masks = is_label, ~is_label
+        parts = [jax.nn.logsumexp(log_p, axis=-1, where=mask) for mask in masks]
+        return jnp.stack(parts, axis=-1)
 
     divergence = optax.losses.kl_divergence_with_log_targets(
         log_binary(student_logits), log_binary(teacher_logits)
@@ -218,18 +219,18 @@ def _of_label(
     return divergence * temperature**2
 
 
-def _of_others(
-    student_logits: Any, teacher_logits: Any, labels: Any, temperature: Number
+def _other_classes_kl(
+    student_logits: Any, teacher_logits: Any, labels: Any, temperature: Scalar
 ) -> Array:
-    """T² · KL(q(teacher) ‖ q(student)), `[B]`."""
-    # As far below the others as the original's: its probability is 0.
+    """Computes T² · KL(q(teacher) ‖ q(student)), `[B]`."""
+    # As in the original: so far below the others that its probability is 0.
     masked = 1000.0 * jax.nn.one_hot(labels, student_logits.shape[-1])
     masked = masked.astype(student_logits.dtype) * temperature
     return kl_divergence(student_logits - masked, teacher_logits - masked, temperature)
 
 
 MLKD_TEMPERATURES = (3.0, 5.0, 2.0, 6.0)
-"""Beside the one that is given."""
+"""The temperatures beside the argument `temperature`."""
 
 
 def mlkd(
@@ -239,42 +240,42 @@ def mlkd(
     *,
     student_strong: Float[ArrayLike, "B K"],
     teacher_strong: Float[ArrayLike, "B K"],
-    temperature: Number = 4.0,
-    ce_weight: Number = 0.1,
-    kd_weight: Number = 0.9,
+    temperature: Scalar = 4.0,
+    ce_weight: Scalar = 0.1,
+    kd_weight: Scalar = 0.9,
     axis_name: str | None = None,
 ) -> Losses:
-    """Multi-Level Logit Distillation: two views, five temperatures, three levels.
+    """Computes Multi-Level Logit Distillation: instances, batches and classes.
 
-    Of an image there is a weak view w and a strong one s. Of a batch's probabilities
-    p [B, K] at a temperature, examples are correlated as p·pᵀ and classes as pᵀ·p.
-    KD is the divergence of two networks' probabilities; E and C are the squared
-    distances of their correlations of examples and classes. Sums are over temperatures:
+    Each image has a weakly augmented view w and a strongly augmented view s. KD is the
+    divergence of both networks' probabilities p [B, K] at a temperature; E and C are
+    the squared distances of their correlations p·pᵀ of examples and pᵀ·p of classes.
+    Sums are over temperatures:
 
       L = w_ce · (CE(S(w), y) + CE(S(s), y))
         + w_kd · (m · Σ KD(w) + Σ{T, 3, 5} KD(s) + Σ{2, 6} KD(w))
         + w_kd · m · Σ E(w) + w_kd · c · Σ C(w)
 
-    m is the fraction of examples whose teacher confidence is at most the median, c the
-    same for classes. The paper selects by them; the code followed here multiplies.
+    m is the fraction of examples with a teacher's confidence of at most the median, c
+    that of classes. The paper selects by them; like the original code, this multiplies.
 
     Args:
-      student_logits: of the weak view.
-      teacher_logits: of the weak view.
+      student_logits: the student's logits of the weak view.
+      teacher_logits: the teacher's logits of the weak view.
       labels: the classes.
       student_strong: the student's logits of the strong view.
       teacher_strong: the teacher's logits of the strong view.
       temperature: T.
-      ce_weight: of the cross-entropies.
-      kd_weight: of everything else.
-      axis_name: the mapped axis that the batch is split over; correlations are then of
-        the global batch, and the other terms of this device's share.
+      ce_weight: weight of the cross-entropies.
+      kd_weight: weight of all other terms.
+      axis_name: the mapped axis of the batch; the correlations are then those of the
+        global batch, and the other terms those of this device's part.
 
     Returns:
       `loss_ce`, `loss_kd`, `loss_cc` (classes) and `loss_bc` (examples).
 
     Raises:
-      ValueError: shapes don't fit.
+      ValueError: the shapes don't match.
 
     Example:
       >>> import jax.numpy as jnp
@@ -302,48 +303,43 @@ def mlkd(
 
     weak = divergences(student_logits, teacher_logits, 5)
     both = divergences(student_strong, teacher_strong, 3) + weak[3:]
-    student, teacher = (
-        logits
-        if axis_name is None
-        else jax.lax.all_gather(logits, axis_name, tiled=True)
-        for logits in (student_logits, teacher_logits)
-    )
+    student, teacher = student_logits, teacher_logits
+    if axis_name is not None:
+        student, teacher = jax.lax.all_gather((student, teacher), axis_name, tiled=True)
     probabilities = [
         (jax.nn.softmax(student / t), jax.nn.softmax(teacher / t)) for t in temperatures
     ]
     confidence = jax.nn.softmax(teacher)
-    of_examples = _share_up_to_median(jnp.max(confidence, axis=1))
-    of_classes = _share_up_to_median(jnp.sum(confidence, axis=0))
+    example_fraction = _fraction_up_to_median(jnp.max(confidence, axis=1))
+    class_fraction = _fraction_up_to_median(jnp.sum(confidence, axis=0))
     by_example = sum(_correlation_distance(*rows) for rows in probabilities)
     by_class = sum(_correlation_distance(s.T, t.T) for s, t in probabilities)
-    of_labels = cross_entropy(student_logits, labels)
-    of_labels += cross_entropy(student_strong, labels)
+    ce = cross_entropy(student_logits, labels) + cross_entropy(student_strong, labels)
     return {
-        "loss_ce": of_labels * ce_weight,
-        "loss_kd": (of_examples * sum(weak) + sum(both)) * kd_weight,
-        "loss_cc": of_classes * by_class * kd_weight,
-        "loss_bc": of_examples * by_example * kd_weight,
+        "loss_ce": ce * ce_weight,
+        "loss_kd": (example_fraction * sum(weak) + sum(both)) * kd_weight,
+        "loss_cc": class_fraction * by_class * kd_weight,
+        "loss_bc": example_fraction * by_example * kd_weight,
     }
 
 
 def _correlation_distance(student: Array, teacher: Array) -> Array:
-    """Σ (T·Tᵀ − S·Sᵀ)² / N of rows `[N, M]`, a scalar."""
-    of_student, of_teacher = (
+    """Computes Σ (T·Tᵀ − S·Sᵀ)² / N of rows `[N, M]`, a scalar."""
+    student_products, teacher_products = (
         jnp.matmul(rows, rows.T, precision="highest") for rows in (student, teacher)
     )
-    return jnp.sum(jnp.square(of_teacher - of_student)) / len(student)
+    return jnp.sum(jnp.square(teacher_products - student_products)) / len(student)
 
 
-def _share_up_to_median(values: Array) -> Array:
-    """How many of `[N]` are at most their median, as a share."""
+def _fraction_up_to_median(values: Array) -> Array:
+    """Computes the fraction of values `[N]` that are at most their median."""
     return jnp.mean(values <= jnp.median(values), dtype=values.dtype)
 
 
 def _check(student_logits: Any, teacher_logits: Any, labels: Any) -> None:
-    shapes = [jnp.shape(each) for each in (student_logits, teacher_logits, labels)]
-    of_student, of_teacher, of_labels = shapes
-    if len(of_student) != 2 or of_student != of_teacher or of_labels != of_student[:1]:
-        student, teacher, labels = (list(shape) for shape in shapes)
+    arrays = student_logits, teacher_logits, labels
+    student, teacher, labels = (list(jnp.shape(array)) for array in arrays)
+    if len(student) != 2 or student != teacher or labels != student[:1]:
         raise ValueError(
             f"the student's logits are {student}, the teacher's {teacher} and the"
             f" labels {labels}; they must be [B, K], [B, K] and [B]"

@@ -1,4 +1,4 @@
-"""METHODS: every distillation method by name."""
+"""Distillation methods by name, METHODS, and their interface."""
 
 from typing import Any
 
@@ -7,7 +7,14 @@ from da_jax.methods.at import AT
 from da_jax.methods.crd import CRD
 from da_jax.methods.dkd import DKD
 from da_jax.methods.fitnet import FitNet
-from da_jax.methods.interface import Batch, Losses, Method, Outputs, View, Weights
+from da_jax.methods.interface import (
+    Losses,
+    Method,
+    MethodInputs,
+    Outputs,
+    ViewOutputs,
+    Weights,
+)
 from da_jax.methods.kd import KD
 from da_jax.methods.kdsvd import KDSVD
 from da_jax.methods.mlkd import MLKD
@@ -22,11 +29,11 @@ from da_jax.methods.vid import VID
 
 __all__ = [
     "METHODS",
-    "Batch",
     "Losses",
     "Method",
+    "MethodInputs",
     "Outputs",
-    "View",
+    "ViewOutputs",
     "Weights",
     "create_method",
 ]
@@ -51,10 +58,10 @@ METHODS: dict[str, type[Method]] = {
 
 
 def create_method(name: str, **settings: Any) -> Method:
-    """The method `name` with these attributes.
+    """Creates the method `name` with these attributes.
 
     Raises:
-      UserError: no such method.
+      UserError: there is no such method.
     """
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)

@@ -4,20 +4,23 @@ References:
   Zhao et al., Decoupled Knowledge Distillation, CVPR 2022.
 """
 
+from typing import ClassVar
+
 from da_jax import losses
-from da_jax.methods.interface import Batch, Losses, Weights, taught
+from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
+from da_jax.methods.interface import Losses, MethodInputs, Weights
 from da_jax.methods.kd import LogitMethod
 
 
 class DKD(LogitMethod):
-    """Decoupled Knowledge Distillation.
+    """Decoupled Knowledge Distillation."""
 
-    Weights: `temperature`, `ce_weight`, `alpha` (of the label's class), `beta` (of the
-    others), `warmup` in epochs.
-    """
+    hyperparameters: ClassVar = {
+        "alpha": Declaration(1.0, NOT_NEGATIVE, "weight of the target class"),
+        "beta": Declaration(8.0, NOT_NEGATIVE, "weight of the other classes"),
+        "warmup": Declaration(20.0, POSITIVE, "epochs over which the weights rise"),
+    }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
-        logits = batch.student.logits, taught(batch).logits
-        loss = self.standardized(losses.dkd)
-        return loss(*logits, batch.labels, epoch=batch.epoch, **weights)
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_ce` and `loss_kd`."""
+        return self.logit_losses(losses.dkd, inputs, epoch=inputs.epoch, **weights)

@@ -1,7 +1,7 @@
-"""FitNets: hints from a stage in the middle.
+"""FitNets: the student imitates a middle stage of the teacher.
 
-With r a convolution, batch norm and ReLU that bring the student's hint layer to the
-teacher's size:
+r is a convolution, batch norm and ReLU from the shape of the student's stage to that of
+the teacher's:
 
   L = w_ce · CE(S, y) + w_feat · mean((r(F(S)) − F(T))²)
 
@@ -10,46 +10,40 @@ References:
   mdistiller, mdistiller/distillers/FitNet.py and _common.py (ConvReg).
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from da_jax.methods.interface import (
-    Batch,
-    Losses,
-    Method,
-    Weights,
-    cross_entropy,
-    taught,
-)
+from da_jax.declarations import NOT_NEGATIVE, Declaration, setting
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 from da_jax.models.layers import TORCH_UNIFORM, parameter_dtype, torch_bias
 
 
 class FitNet(Method):
-    """FitNets, in one stage of training as mdistiller has it.
+    """FitNets, trained in a single phase as in mdistiller."""
 
-    Weights: `ce_weight`, `feat_weight`.
+    features: ClassVar = ("feats",)
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(100.0, NOT_NEGATIVE, "weight of the hint loss"),
+    }
 
-    Attributes:
-      hint_layer: which of the stages, the stem being 0.
-    """
-
-    hint_layer: int = 2
+    hint_layer: int = setting(2, NOT_NEGATIVE, "compared stage; 0 is the stem")
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
-        hint = taught(batch).features["feats"][self.hint_layer]
-        features = self._regress(batch.student.features["feats"][self.hint_layer], hint)
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": jnp.mean(jnp.square(features - hint)) * weights["feat_weight"],
-        }
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_kd`."""
+        student, hint = (
+            outputs.features["feats"][self.hint_layer]
+            for outputs in (inputs.student, inputs.teacher)
+        )
+        features = self._regress(student, hint)
+        loss = jnp.mean(jnp.square(features - hint))
+        return {"loss_kd": loss * weights["feat_weight"]}
 
     def _regress(self, features: jax.Array, hint: jax.Array) -> jax.Array:
-        """`[B, H, W, C]` to the shape of `hint`."""
+        """Computes r: features `[B, H, W, C]` to the shape of `hint`."""
         size, target = features.shape[1], hint.shape[1]
         options: dict[str, Any] = {
             "features": hint.shape[-1],
@@ -60,7 +54,7 @@ class FitNet(Method):
             "name": "conv",
         }
         if 2 * size == target:
-            # PyTorch counts the fan-in of a transposed convolution by its outputs.
+            # PyTorch takes a transposed convolution's fan-in from its output channels.
             bias_init = torch_bias(hint.shape[-1] * 16)
             convolve: nn.Module = nn.ConvTranspose(
                 kernel_size=(4, 4), strides=(2, 2), bias_init=bias_init, **options

@@ -1,112 +1,137 @@
-"""What every distillation method is, and what it sees of a batch."""
+"""The interface of distillation methods: their inputs, losses and declarations."""
 
 from collections.abc import Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
-import jax.numpy as jnp
 
 from da_jax import losses
+from da_jax.declarations import NOT_NEGATIVE, Declaration
+from da_jax.errors import UserError
 from da_jax.losses import Losses
 from da_jax.models.forward import Outputs
 from da_jax.models.network import Norm, Part
 
 Weights = Mapping[str, jax.typing.ArrayLike]
-"""A method's numbers, by the names its docstring lists."""
+"""A method's traced hyperparameters by name."""
 
 
-class View(NamedTuple):
-    """What two networks say of the same images."""
-
-    student: Outputs
-    teacher: Outputs | None
-
-
-class Batch(NamedTuple):
-    """What a method sees of a training step; B is this device's share of the batch.
+class ViewOutputs(NamedTuple):
+    """Both networks' outputs for one view of the examples.
 
     Attributes:
-      student: its outputs in train mode.
-      teacher: its outputs in eval mode (but see `Method.teacher_train`), or None where
-        there is no teacher.
-      labels: int `[B]`.
-      indices: int `[B]`, where in the training set the examples are.
-      train_labels: int `[N]`, of the whole training set.
-      epoch: from 1, a scalar.
-      teacher_norms: see `da_jax.models.network.Network.norms_before_relu`.
-      strong: both networks' outputs for another view of the same examples, for a method
-        that asks for it (`Method.strong_view`).
+      student: in train mode.
+      teacher: in eval mode, or None without a teacher.
     """
 
     student: Outputs
-    teacher: Outputs | None
+    teacher: Outputs | Any
+
+
+class MethodInputs(NamedTuple):
+    """The inputs of a method in a training step; B is this device's batch size.
+
+    Attributes:
+      student: the student's outputs in train mode.
+      teacher: the teacher's outputs in eval mode (in train mode for
+        `Method.teacher_train`), or None without a teacher.
+      labels: int `[B]`.
+      indices: the examples' indices in the training set, int `[B]`.
+      train_labels: the labels of the training set, int `[N]`.
+      epoch: counted from 1, a scalar.
+      teacher_norms: see `da_jax.models.network.Network.norms_before_relu`.
+      strong: the outputs for RandAugment's view of the same examples, for methods with
+        `Method.strong_view`.
+    """
+
+    student: Outputs
+    teacher: Outputs | Any  # Any admits None, without a check in every method
     labels: jax.Array
     indices: jax.Array
     train_labels: jax.Array
     epoch: jax.Array
     teacher_norms: list[Norm]
-    strong: View | None = None
+    strong: ViewOutputs | None = None
 
 
 class Method(Part, kw_only=True):
-    """A distillation method: a Linen module whose outputs are its losses.
+    """A distillation method: a Linen module that computes the terms of a loss.
 
-    What it learns beside the student (connectors, embeddings) are its parameters,
-    trained as the student's are; what it only remembers (running statistics, memory
-    banks) are its other collections. Both are checkpointed and stay out of the student
-    that is exported. Randomness comes from `make_rng("method")`, the same on every
-    device.
+    Subclasses implement `distillation`, or `__call__` if they don't want the
+    cross-entropy. The collection `params` (connectors, embeddings) is trained with the
+    student; other collections (running statistics, memory banks) are updated by the
+    method. Checkpoints contain all of them, exported students none. Randomness comes
+    from `make_rng("method")`, which is the same on every device.
 
     Attributes:
-      axis_name: the pmapped axis the batch is split over, or None.
+      axis_name: the pmapped axis of the batch, or None.
     """
 
+    hyperparameters: ClassVar[Mapping[str, Declaration | None]] = {
+        "ce_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the cross-entropy"),
+    }
+    """Its traced scalars, see `da_jax.declarations.hyperparameters`."""
+    features: ClassVar[tuple[str, ...]] = ()
+    """The features that it needs of both networks, such as `("feats",)`."""
     uses_teacher: ClassVar[bool] = True
-    """Whether it looks at the teacher."""
+    """Whether it needs a teacher."""
     teacher_train: ClassVar[bool] = False
-    """Whether it looks at the teacher in train mode, normalised by the batch."""
+    """Whether the teacher is in train mode, so normalised by the batch."""
     strong_view: ClassVar[bool] = False
-    """Whether it learns from RandAugment's view too; no augmentation moves that."""
+    """Whether it also needs the outputs for RandAugment's view, never augmented."""
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """The terms whose sum the student minimises."""
+    def __call__(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes the terms of the student's loss, which is their sum.
+
+        Raises:
+          UserError: a network lacks features that the method needs.
+        """
+        self._check(inputs)
+        cross_entropy = losses.cross_entropy(inputs.student.logits, inputs.labels)
+        return {
+            "loss_ce": cross_entropy * weights["ce_weight"],
+            **self.distillation(inputs, weights),
+        }
+
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes the other terms; a term `loss_ce` replaces the base class's."""
         raise NotImplementedError
 
-    def global_batch(self, values: jax.Array) -> jax.Array:
-        """`[B, …]` of this device as `[devices × B, …]` of all, for what compares them.
+    def _check(self, inputs: MethodInputs) -> None:
+        networks = {"student": inputs.student}
+        if self.uses_teacher:
+            assert inputs.teacher is not None, "this method needs a teacher"
+            networks["teacher"] = inputs.teacher
+        for role, outputs in networks.items():
+            missing = [name for name in self.features if name not in outputs.features]
+            if missing:
+                raise UserError(
+                    f"method {type(self).__name__} needs the features"
+                    f" {', '.join(missing)} of the {role}, which returns only"
+                    f" {', '.join(['logits', *outputs.features])}; return (logits,"
+                    " features), see da_jax.models.Stages, or use a method of logits"
+                    " such as KD, DKD or MLKD"
+                )
 
-        Every device then has the whole batch's loss, and its gradient is the mean over
-        the devices, as of any other loss.
+    def global_batch(self, values: jax.Array) -> jax.Array:
+        """Gathers `[B, …]` from all devices to `[devices × B, …]`.
+
+        A loss that compares examples is then the global batch's on every device, and
+        the mean of the devices' gradients is its gradient.
         """
         if self.axis_name is None:
             return values
         return jax.lax.all_gather(values, self.axis_name, tiled=True)
 
-    def share(self, values: jax.Array) -> jax.Array:
-        """This device's part of something drawn for the whole batch, `[B, …]`."""
+    def device_share(self, values: jax.Array) -> jax.Array:
+        """Returns this device's part `[B, …]` of values `[devices × B, …]`."""
         return device_share(values, self.axis_name)
 
 
 def device_share(values: jax.Array, axis_name: str | None) -> jax.Array:
-    """A device's part of what is drawn for the whole batch, `[devices × B, …]`."""
+    """Returns this device's part `[B, …]` of values `[devices × B, …]`."""
     if axis_name is None:
         return values
     size = values.shape[0] // jax.lax.axis_size(axis_name)
     start = jax.lax.axis_index(axis_name) * size
     return jax.lax.dynamic_slice_in_dim(values, start, size)
-
-
-def taught(batch: Batch) -> Outputs:
-    """The teacher's outputs, of a method that can't do without."""
-    assert batch.teacher is not None, "this method needs a teacher"
-    return batch.teacher
-
-
-def cross_entropy(batch: Batch) -> jax.Array:
-    """The mean cross-entropy of the student against the labels, a scalar."""
-    return losses.cross_entropy(batch.student.logits, batch.labels)
-
-
-def warm_up(epoch: jax.Array, epochs: jax.typing.ArrayLike) -> jax.Array:
-    """From 1 / `epochs` in the first epoch to 1 from that epoch on."""
-    return jnp.minimum(epoch / epochs, 1.0)

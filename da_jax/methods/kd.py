@@ -4,33 +4,42 @@ References:
   Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
 """
 
+from typing import Any, ClassVar
+
 from da_jax import losses
-from da_jax.methods.interface import Batch, Losses, Method, Weights, taught
+from da_jax.declarations import BOOLEAN, NOT_NEGATIVE, POSITIVE, Declaration, setting
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 
 
 class LogitMethod(Method):
-    """A method that compares logits.
+    """A method that computes a loss of `da_jax.losses`, cross-entropy included."""
 
-    Attributes:
-      logit_standardization: standardise both networks' logits before the divergence.
-    """
+    hyperparameters: ClassVar = {
+        "temperature": Declaration(4.0, POSITIVE, "temperature of the softmax"),
+    }
 
-    logit_standardization: bool = False
+    logit_standardization: bool = setting(
+        False, BOOLEAN, "standardise both networks' logits for the distillation loss"
+    )
 
-    def standardized(self, loss: losses.Loss) -> losses.Loss:
-        """The loss, of standardised logits if the method is set so."""
-        return (
-            losses.logit_standardization(loss) if self.logit_standardization else loss
-        )
+    def logit_losses(
+        self, loss: losses.Loss, inputs: MethodInputs, **options: Any
+    ) -> Losses:
+        """Computes the terms of `loss`, with logit standardization if that is set."""
+        if self.logit_standardization:
+            loss = losses.logit_standardization(loss)
+        logits = inputs.student.logits, inputs.teacher.logits
+        return loss(*logits, inputs.labels, **options)
 
 
 class KD(LogitMethod):
-    """Knowledge Distillation.
+    """Knowledge Distillation."""
 
-    Weights: `temperature`, `ce_weight`, `kd_weight`.
-    """
+    hyperparameters: ClassVar = {
+        "ce_weight": Declaration(0.1, NOT_NEGATIVE, "weight of the cross-entropy"),
+        "kd_weight": Declaration(0.9, NOT_NEGATIVE, "weight of the divergence"),
+    }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
-        loss = self.standardized(losses.kd)
-        return loss(batch.student.logits, taught(batch).logits, batch.labels, **weights)
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_ce` and `loss_kd`."""
+        return self.logit_losses(losses.kd, inputs, **weights)

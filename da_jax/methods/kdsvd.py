@@ -1,9 +1,9 @@
-"""Distillation of singular vectors: how stages relate in their main direction.
+"""Distillation of singular vectors: the student imitates how these change over stages.
 
-A stage's outputs as a matrix `[C × H, W]` have right singular vectors v; the teacher's
-first k, and of the student's first k + 3 those that are closest to them (with the
-sign), are weighted by the teacher's singular values. What is compared is how they
-change from one stage to the next, R = exp(−(v − v')² / 8):
+v are the first k right singular vectors of a teacher's stage as a matrix `[C × H, W]`,
+and for the student, the closest of its first k + 3 with their signs. Both are weighted
+by the teacher's singular values. With v' the vectors of the stage before,
+R = exp(−(v − v')² / 8):
 
   L = w_ce · CE(S, y) + w_feat · Σ ‖R(S) − R(T)‖² / B
 
@@ -13,36 +13,33 @@ References:
   mdistiller, mdistiller/distillers/KDSVD.py.
 """
 
+import itertools
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import AT_LEAST_ONE, NOT_NEGATIVE, Declaration, setting
 from da_jax.errors import UserError
-from da_jax.methods.interface import (
-    Batch,
-    Losses,
-    Method,
-    Weights,
-    cross_entropy,
-    taught,
-)
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 from da_jax.methods.vectors import l2_normalize
 
 CANDIDATES = 3
-"""How many more of the student's vectors than of the teacher's are looked at."""
+"""Number of the student's vectors minus the number of the teacher's."""
 
 
 def right_singular(features: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
-    """The first singular values and right singular vectors of a stage.
+    """Computes the first singular values and right singular vectors of a stage.
 
-    They are eigenvectors of a small matrix, and their gradient is that of first order
-    perturbation, with no part where two singular values are the same.
+    The vectors are eigenvectors of the Gram matrix `[W, W]`. Their gradient is that of
+    first-order perturbation theory, without the terms of equal singular values.
 
     Args:
       features: `[B, H, W, C]`, as B matrices `[C × H, W]`.
-      count: how many.
+      count: number of singular values.
 
     Returns:
-      `[B, count]` and, as columns, `[B, W, count]`.
+      The values `[B, count]`, and the vectors as columns `[B, W, count]`.
     """
     gram = jnp.einsum("bhwc,bhvc->bwv", features, features, precision="highest")
     fixed = jax.lax.stop_gradient(gram)
@@ -60,9 +57,14 @@ def right_singular(features: jax.Array, count: int) -> tuple[jax.Array, jax.Arra
 
 
 def aligned(student: jax.Array, teacher: jax.Array) -> jax.Array:
-    """For each teacher's vector the closest of the student's, with its sign.
+    """Selects the student's vector closest to each of the teacher's, up to the sign.
 
-    From columns `[B, W, k + 3]` and `[B, W, k]` to `[B, W, k]`.
+    Args:
+      student: columns `[B, W, k + 3]`.
+      teacher: columns `[B, W, k]`.
+
+    Returns:
+      Columns `[B, W, k]` with the teacher's signs.
     """
     cosines = jnp.einsum("bwi,bwj->bij", student, teacher, precision="highest")
     sizes = jnp.abs(cosines)
@@ -71,48 +73,53 @@ def aligned(student: jax.Array, teacher: jax.Array) -> jax.Array:
     return jnp.einsum("bwi,bij->bwj", student, signs, precision="highest")
 
 
-def change_between(vectors: jax.Array, before: jax.Array) -> jax.Array:
-    """exp(−(v − v')² / 8) of columns `[B, W, k]`, `[B, W', k]`: `[B, W, W', k]`."""
+def relation(vectors: jax.Array, before: jax.Array) -> jax.Array:
+    """Computes R of columns `[B, W, k]` and `[B, W', k]`: `[B, W, W', k]`."""
     return jnp.exp(-jnp.square(vectors[:, :, None] - before[:, None]) / 8)
 
 
+def weighted_vectors(
+    student: jax.Array, teacher: jax.Array, rank: int
+) -> tuple[jax.Array, jax.Array]:
+    """Computes v of both networks for a stage, as columns `[B, W, rank]`."""
+    values, teacher_vectors = right_singular(teacher, rank)
+    _, candidates = right_singular(student, rank + CANDIDATES)
+    scale = l2_normalize(values)[:, None]
+    return aligned(candidates, teacher_vectors) * scale, teacher_vectors * scale
+
+
 class KDSVD(Method):
-    """Distillation of singular vectors. Both networks' stages have the same sizes.
-
-    Weights: `ce_weight`, `feat_weight`.
-
-    Attributes:
-      rank: k, how many of the teacher's singular vectors.
+    """Distillation of singular vectors.
 
     Raises:
-      UserError: the networks' stages have other sizes.
+      UserError: the networks' stages differ in number or width.
     """
 
-    rank: int = 1
+    features: ClassVar = ("feats",)
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the relation loss"),
+    }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
-        students = batch.student.features["feats"][1:]
-        teachers = taught(batch).features["feats"][1:]
+    rank: int = setting(1, AT_LEAST_ONE, "number of the teacher's singular vectors")
+
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_kd` of all stages but the stem."""
+        students = inputs.student.features["feats"][1:]
+        teachers = inputs.teacher.features["feats"][1:]
         _check_widths(students, teachers)
-        changes: list[jax.Array] = []
-        before: tuple[jax.Array, jax.Array] | None = None
-        for student, teacher in zip(students, teachers, strict=True):
-            values, of_teacher = right_singular(teacher, self.rank)
-            _, candidates = right_singular(student, self.rank + CANDIDATES)
-            of_student = aligned(candidates, of_teacher)
-            scale = l2_normalize(values)[:, None]
-            vectors = of_student * scale, of_teacher * scale
-            if before is not None:
-                student_change = change_between(vectors[0], before[0])
-                teacher_change = change_between(vectors[1], before[1])
-                changes.append(jnp.sum(jnp.square(student_change - teacher_change)))
-            before = vectors
-        loss = sum(changes, jnp.zeros(())) / len(batch.labels)
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * weights["feat_weight"],
-        }
+        stages = [
+            weighted_vectors(student, teacher, self.rank)
+            for student, teacher in zip(students, teachers, strict=True)
+        ]
+        losses = [
+            jnp.sum(jnp.square(relation(*student_pair) - relation(*teacher_pair)))
+            for student_pair, teacher_pair in (
+                zip(stage, before, strict=True)
+                for before, stage in itertools.pairwise(stages)
+            )
+        ]
+        loss = sum(losses, jnp.zeros(())) / len(inputs.labels)
+        return {"loss_kd": loss * weights["feat_weight"]}
 
 
 def _check_widths(students: list[jax.Array], teachers: list[jax.Array]) -> None:

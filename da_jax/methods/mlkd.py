@@ -4,29 +4,32 @@ References:
   Jin et al., Multi-Level Logit Distillation, CVPR 2023.
 """
 
+from typing import ClassVar
+
 from da_jax import losses
-from da_jax.methods.interface import Batch, Losses, Weights, taught
+from da_jax.declarations import NOT_NEGATIVE, Declaration
+from da_jax.methods.interface import Losses, MethodInputs, Weights
 from da_jax.methods.kd import LogitMethod
 
 
 class MLKD(LogitMethod):
-    """Multi-Level Logit Distillation; correlations are of the global batch.
+    """Multi-Level Logit Distillation, with the correlations of the global batch."""
 
-    Weights: `temperature` (T), `ce_weight`, `kd_weight`.
-    """
+    hyperparameters: ClassVar = {
+        "ce_weight": Declaration(0.1, NOT_NEGATIVE, "weight of the cross-entropy"),
+        "kd_weight": Declaration(0.9, NOT_NEGATIVE, "weight of the other terms"),
+    }
 
-    strong_view = True
+    strong_view: ClassVar = True
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce`, `loss_kd`, `loss_cc` (classes) and `loss_bc` (examples)."""
-        assert batch.strong is not None, "this method learns from a strong view too"
-        assert batch.strong.teacher is not None, "this method needs a teacher"
-        return self.standardized(losses.mlkd)(
-            batch.student.logits,
-            taught(batch).logits,
-            batch.labels,
-            student_strong=batch.strong.student.logits,
-            teacher_strong=batch.strong.teacher.logits,
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_ce`, `loss_kd`, `loss_cc` (classes), `loss_bc` (examples)."""
+        assert inputs.strong is not None, "this method needs a strong view"
+        return self.logit_losses(
+            losses.mlkd,
+            inputs,
+            student_strong=inputs.strong.student.logits,
+            teacher_strong=inputs.strong.teacher.logits,
             axis_name=self.axis_name,
             **weights,
         )

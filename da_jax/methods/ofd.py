@@ -1,14 +1,14 @@
-"""Overhaul of Feature Distillation: stages before their ReLUs, with a margin.
+"""Overhaul of Feature Distillation: the student imitates stages before their ReLUs.
 
 r is a 1×1 convolution and batch norm to the teacher's channels. Where the teacher is
-negative, the student need only be below a margin m, the mean of a channel where it is
-negative, as its batch norm's parameters give it:
+negative, the student's target is any value below a margin m: the expectation of the
+negative values of a channel, from the parameters of its batch norm.
 
   L = w_ce · CE(S, y) + w_feat · Σ_stages 2^(i − n) · Σ d(r(F(S)), F(T)) / B
   d(s, t) = 0 if s ≤ max(t, m) and t ≤ 0, else (s − max(t, m))²
 
-The teacher's features are those of train mode, normalised by the batch, as in both
-originals; its running statistics stay.
+As in both originals, the teacher is in train mode, so normalised by the batch; its
+running statistics don't change.
 
 References:
   Heo et al., A Comprehensive Overhaul of Feature Distillation, ICCV 2019.
@@ -22,37 +22,31 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.stats
 
+from da_jax.declarations import AT_LEAST_ONE, NOT_NEGATIVE, Declaration, setting
 from da_jax.errors import UserError
 from da_jax.methods.feature_maps import average_pool
-from da_jax.methods.interface import (
-    Batch,
-    Losses,
-    Method,
-    Weights,
-    cross_entropy,
-    taught,
-)
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 from da_jax.models.network import Norm
 
 RARELY = 0.001
-"""A channel that is negative no more often has three deviations as its margin."""
+"""Below this probability of negative values, the margin is -3 standard deviations."""
 
 
 def margin(norm: Norm) -> jax.Array:
-    """The mean of a normal variable where it is negative, `[C]`."""
+    """Computes m, the conditional mean of a normal variable below 0, `[C]`."""
     std, mean = jnp.abs(norm.scale), norm.bias
-    share = jax.scipy.stats.norm.cdf(-mean / std)
-    is_rare = share <= RARELY
+    probability = jax.scipy.stats.norm.cdf(-mean / std)
+    is_rare = probability <= RARELY
     density = jax.scipy.stats.norm.pdf(mean / std)
     return jnp.where(
-        is_rare, -3 * std, mean - std * density / jnp.where(is_rare, 1.0, share)
+        is_rare, -3 * std, mean - std * density / jnp.where(is_rare, 1.0, probability)
     )
 
 
 def partial_distance(
     student: jax.Array, teacher: jax.Array, margin: jax.Array
 ) -> jax.Array:
-    """d summed over a stage and averaged over the batch: `[B, H, W, C]` to a scalar."""
+    """Sums d over a stage, averaged over the batch: `[B, H, W, C]` to a scalar."""
     target = jnp.maximum(teacher, margin)
     counts = (student > target) | (teacher > 0)
     distances = jnp.where(counts, jnp.square(student - target), 0.0)
@@ -62,58 +56,50 @@ def partial_distance(
 class OFD(Method):
     """Overhaul of Feature Distillation.
 
-    Weights: `ce_weight`, `feat_weight`.
-
-    Attributes:
-      kernel_size: of the connectors' convolutions.
-
     Raises:
       UserError: the teacher has no batch norm before its stages' ReLUs.
     """
 
-    teacher_train: ClassVar[bool] = True
+    features: ClassVar = ("preact_feats",)
+    teacher_train: ClassVar = True
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(0.001, NOT_NEGATIVE, "weight of the feature loss"),
+    }
 
-    kernel_size: int = 1
+    kernel_size: int = setting(
+        1, AT_LEAST_ONE, "kernel size of the connectors' convolutions"
+    )
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`, of all stages but the stem."""
-        if not batch.teacher_norms:
-            raise UserError(NO_NORMS)
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_kd`, the weighted sum over all stages but the stem."""
+        if not inputs.teacher_norms:
+            raise UserError(
+                "method OFD takes its margins from batch norms before ReLUs, but this"
+                " teacher has none at the ends of its stages (ShuffleV1 and ShuffleV2"
+                " have none); choose another teacher or method"
+            )
         stages = zip(
             *_last(
-                batch.student.features["preact_feats"][1:],
-                taught(batch).features["preact_feats"][1:],
-                batch.teacher_norms,
+                inputs.student.features["preact_feats"][1:],
+                inputs.teacher.features["preact_feats"][1:],
+                inputs.teacher_norms,
             ),
             strict=True,
         )
         loss = jnp.zeros(())
         for stage, (student, teacher, norm) in enumerate(stages):
-            channels = teacher.shape[-1]
-            name = f"connector{stage}"
-            student = self.conv(channels, self.kernel_size, name=f"{name}_conv")(
-                student
-            )
-            student = self.norm(f"{name}_bn")(student, train=True)
+            channels, name = teacher.shape[-1], f"connector{stage}"
+            connect = self.conv(channels, self.kernel_size, name=f"{name}_conv")
+            student = self.norm(f"{name}_bn")(connect(student), train=True)
             if teacher.shape[1] != student.shape[1]:
                 teacher = average_pool(teacher, *student.shape[1:3])
-            # Each stage counts twice the one before, the last one 1.
+            # A stage's weight is twice the previous one's; the last one's is 1.
             loss = loss / 2 + partial_distance(student, teacher, margin(norm))
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * weights["feat_weight"],
-        }
-
-
-NO_NORMS = (
-    "method OFD takes its margins from batch norms before ReLUs, which this teacher"
-    " hasn't got at the ends of its stages (as ShuffleV1 and ShuffleV2); choose another"
-    " teacher or method"
-)
+        return {"loss_kd": loss * weights["feat_weight"]}
 
 
 def _last(*lists: list) -> list[list]:
-    """As many of the last entries of each list as the shortest has."""
+    """Truncates each list to the length of the shortest, from the end."""
     count = min(len(entries) for entries in lists)
     return [entries[-count:] for entries in lists]

@@ -1,7 +1,7 @@
-"""Knowledge Review: each of the teacher's stages from all later ones of the student.
+"""Knowledge Review: the student's later stages help to imitate earlier ones.
 
-From the last to the first, a stage of the student is fused with what came from the
-later ones by attention (ABF) and compared with the teacher's at four sizes (HCL):
+From the last stage to the first, attention (ABF) fuses a stage of the student with the
+fused later ones. HCL compares the result with the teacher's stage at four sizes:
 
   L = w_ce · CE(S, y) + w_review · min(epoch / warm-up, 1) · Σ_stages HCL(ABF(S), F(T))
 
@@ -10,21 +10,21 @@ References:
   mdistiller, mdistiller/distillers/ReviewKD.py.
 """
 
+from typing import ClassVar
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from da_jax.declarations import BOOLEAN, NOT_NEGATIVE, POSITIVE, Declaration, setting
 from da_jax.errors import UserError
 from da_jax.methods.feature_maps import average_pool
 from da_jax.methods.interface import (
-    Batch,
     Losses,
     Method,
+    MethodInputs,
     Outputs,
     Weights,
-    cross_entropy,
-    taught,
-    warm_up,
 )
 from da_jax.models.layers import TORCH_UNIFORM, conv, torch_bias
 from da_jax.models.network import Part
@@ -33,14 +33,14 @@ REVIEW_UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 """The original's `kaiming_uniform_(a=1)`."""
 
 MOST_CHANNELS = 512
-"""Between the stages."""
+"""Upper bound of the channels of fused stages."""
 
 LEVELS = (4, 2, 1)
-"""Sizes at which features are compared, each counting half of the one before."""
+"""Pooled sizes of HCL; each has half of the previous one's weight."""
 
 
 def hierarchical_context_loss(student: jax.Array, teacher: jax.Array) -> jax.Array:
-    """HCL of one stage, `[B, H, W, C]` both, a scalar."""
+    """Computes HCL of a stage, `[B, H, W, C]` both, a scalar."""
     total, weights, weight = jnp.mean(jnp.square(student - teacher)), 1.0, 1.0
     for level in LEVELS:
         if level < student.shape[1]:
@@ -52,18 +52,18 @@ def hierarchical_context_loss(student: jax.Array, teacher: jax.Array) -> jax.Arr
 
 
 def resize(features: jax.Array, size: int) -> jax.Array:
-    """The nearest pixels: `[B, H, W, C]` to `[B, size, size, C]`."""
+    """Resizes to the nearest pixels: `[B, H, W, C]` to `[B, size, size, C]`."""
     source = jnp.arange(size) * features.shape[1] // size
     return features[:, source][:, :, source]
 
 
 class Fusion(Part):
-    """ABF: a stage and what comes from the later ones, weighted pixel by pixel.
+    """ABF: a weighted sum of a stage and the fused later ones, by pixel.
 
     Attributes:
-      channels: of what goes on to the next stage.
-      out_channels: of what is compared with the teacher's.
-      out_size: its height and width.
+      channels: of the fused stage, which is passed on to the earlier stage.
+      out_channels: of the output, which is compared with the teacher's stage.
+      out_size: height and width of both.
     """
 
     channels: int
@@ -74,7 +74,7 @@ class Fusion(Part):
     def __call__(
         self, features: jax.Array, later: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to what is compared, and to what goes on to the next stage."""
+        """Fuses `[B, H, W, C]`; returns the output and the fused stage."""
         x = self.conv(self.channels, 1, name="conv1")(features)
         x = self.norm("bn1")(x, train=True)
         if later is not None:
@@ -98,25 +98,28 @@ class Fusion(Part):
 
 
 class ReviewKD(Method):
-    """Knowledge Review. Sizes and channels are read off the networks.
-
-    Weights: `ce_weight`, `review_weight`, `warmup` in epochs.
-
-    Attributes:
-      student_preact: take the student's stages before their ReLUs.
+    """Knowledge Review.
 
     Raises:
-      UserError: the networks have different numbers of stages.
+      UserError: the networks' numbers of stages differ.
     """
 
-    student_preact: bool = False
+    features: ClassVar = ("feats", "preact_feats", "pooled_feat")
+    hyperparameters: ClassVar = {
+        "review_weight": Declaration(1.0, NOT_NEGATIVE, "weight of the review loss"),
+        "warmup": Declaration(20.0, POSITIVE, "epochs over which this weight rises"),
+    }
+
+    student_preact: bool = setting(
+        False, BOOLEAN, "use the student's stages before their ReLUs"
+    )
 
     @nn.compact
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_kd`."""
         kind = "preact_feats" if self.student_preact else "feats"
-        student = _stages(batch.student, kind)
-        teacher = _stages(taught(batch), "preact_feats")
+        student = _stages(inputs.student, kind)
+        teacher = _stages(inputs.teacher, "preact_feats")
         if len(student) != len(teacher):
             raise UserError(
                 f"method ReviewKD compares stage by stage, but the student has"
@@ -136,14 +139,11 @@ class ReviewKD(Method):
             )
             compared, later = fusion(features, later)
             loss += hierarchical_context_loss(compared, target)
-        scale = weights["review_weight"] * warm_up(batch.epoch, weights["warmup"])
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": loss * scale,
-        }
+        warm_up = jnp.minimum(inputs.epoch / weights["warmup"], 1.0)
+        return {"loss_kd": loss * (weights["review_weight"] * warm_up)}
 
 
 def _stages(outputs: Outputs, kind: str) -> list[jax.Array]:
-    """All stages but the stem, and the pooled features as one of 1×1 pixels."""
+    """Returns all stages but the stem, and the pooled features as a 1×1 stage."""
     pooled = outputs.features["pooled_feat"]
     return [*outputs.features[kind][1:], pooled[:, None, None]]

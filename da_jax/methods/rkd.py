@@ -1,7 +1,7 @@
-"""Relational Knowledge Distillation: distances and angles between examples.
+"""Relational Knowledge Distillation: the student imitates distances and angles.
 
-With the networks' pooled features, ψ_D the distances of all pairs over their mean, ψ_A
-the cosines of all angles in triples, and ℓ the smooth L1 loss:
+ψ_D are the distances between all pairs of pooled features, divided by their mean; ψ_A
+the cosines of the angles in all triples; ℓ is the smooth L1 loss:
 
   L = w_ce · CE(S, y) + w_feat · (w_d · ℓ(ψ_D(S), ψ_D(T)) + w_a · ℓ(ψ_A(S), ψ_A(T)))
 
@@ -10,30 +10,26 @@ References:
   mdistiller, mdistiller/distillers/RKD.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from optax.losses import huber_loss
 
-from da_jax.methods.interface import (
-    Batch,
-    Losses,
-    Method,
-    Weights,
-    cross_entropy,
-    taught,
-)
+from da_jax.declarations import NOT_NEGATIVE, Declaration
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 from da_jax.methods.vectors import l2_normalize, pairwise_distances
 
 
 def distances(features: jax.Array, floor: float) -> jax.Array:
-    """`[B, C]` to `[B, B]`, over the mean of those that are positive."""
-    of_pairs = pairwise_distances(features, floor)
-    is_positive = of_pairs > 0
-    return of_pairs / (jnp.sum(of_pairs) / jnp.sum(is_positive))
+    """Computes ψ_D, `[B, C]` to `[B, B]`: the mean is over positive distances."""
+    pairs = pairwise_distances(features, floor)
+    is_positive = pairs > 0
+    return pairs / (jnp.sum(pairs) / jnp.sum(is_positive))
 
 
 def angles(features: jax.Array) -> jax.Array:
-    """`[B, C]` to `[B, B, B]`: at the first, the cosine between two others."""
+    """Computes ψ_A, `[B, C]` to `[B, B, B]`: the vertex is the first index."""
     differences = l2_normalize(features[None] - features[:, None])
     return jnp.einsum("abc,adc->abd", differences, differences, precision="highest")
 
@@ -41,27 +37,29 @@ def angles(features: jax.Array) -> jax.Array:
 class RKD(Method):
     """Relational Knowledge Distillation, over the global batch.
 
-    Weights: `ce_weight`, `feat_weight`, `distance_weight`, `angle_weight`.
-
     Attributes:
-      floor: what a squared distance is at least.
+      floor: lower bound of squared distances.
     """
+
+    features: ClassVar = ("pooled_feat",)
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(1.0, NOT_NEGATIVE, "weight of both relations"),
+        "distance_weight": Declaration(25.0, NOT_NEGATIVE, "weight of distances"),
+        "angle_weight": Declaration(50.0, NOT_NEGATIVE, "weight of angles"),
+    }
 
     floor: float = 1e-12
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
-        student = self.global_batch(batch.student.features["pooled_feat"])
-        teacher = self.global_batch(taught(batch).features["pooled_feat"])
-        of_distances = huber_loss(
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_kd`."""
+        student = self.global_batch(inputs.student.features["pooled_feat"])
+        teacher = self.global_batch(inputs.teacher.features["pooled_feat"])
+        distance_loss = huber_loss(
             distances(student, self.floor), distances(teacher, self.floor)
         )
-        of_angles = huber_loss(angles(student), angles(teacher))
+        angle_loss = huber_loss(angles(student), angles(teacher))
         relations = (
-            jnp.mean(of_distances) * weights["distance_weight"]
-            + jnp.mean(of_angles) * weights["angle_weight"]
+            jnp.mean(distance_loss) * weights["distance_weight"]
+            + jnp.mean(angle_loss) * weights["angle_weight"]
         )
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": relations * weights["feat_weight"],
-        }
+        return {"loss_kd": relations * weights["feat_weight"]}

@@ -1,4 +1,4 @@
-"""Similarity-Preserving distillation: which examples the last stage finds alike.
+"""Similarity-Preserving distillation: the student imitates which examples look alike.
 
 With F the last stage's outputs as rows `[B, H × W × C]` and G = F Fᵀ, its rows of L2
 norm 1:
@@ -10,39 +10,35 @@ References:
   mdistiller, mdistiller/distillers/SP.py.
 """
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 
-from da_jax.methods.interface import (
-    Batch,
-    Losses,
-    Method,
-    Weights,
-    cross_entropy,
-    taught,
-)
+from da_jax.declarations import NOT_NEGATIVE, Declaration
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 from da_jax.methods.vectors import l2_normalize
 
 
 def similarities(features: jax.Array) -> jax.Array:
-    """`[B, …]` to `[B, B]`, rows of L2 norm 1."""
+    """Computes G: features `[B, …]` to `[B, B]`, rows of L2 norm 1."""
     rows = features.reshape(len(features), -1)
     return l2_normalize(jnp.matmul(rows, rows.T, precision="highest"))
 
 
 class SP(Method):
-    """Similarity-Preserving distillation, over the global batch.
+    """Similarity-Preserving distillation, over the global batch."""
 
-    Weights: `ce_weight`, `feat_weight`.
-    """
+    features: ClassVar = ("feats",)
+    hyperparameters: ClassVar = {
+        "feat_weight": Declaration(3000.0, NOT_NEGATIVE, "weight of the similarities"),
+    }
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce` and `loss_kd`."""
+    def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_kd`."""
         student, teacher = (
             similarities(self.global_batch(outputs.features["feats"][-1]))
-            for outputs in (batch.student, taught(batch))
+            for outputs in (inputs.student, inputs.teacher)
         )
-        return {
-            "loss_ce": cross_entropy(batch) * weights["ce_weight"],
-            "loss_kd": jnp.mean(jnp.square(student - teacher)) * weights["feat_weight"],
-        }
+        loss = jnp.mean(jnp.square(student - teacher))
+        return {"loss_kd": loss * weights["feat_weight"]}

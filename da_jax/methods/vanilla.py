@@ -1,16 +1,18 @@
-"""Plain supervised training, with no teacher: how teachers are made."""
+"""Plain supervised training without a teacher."""
 
 from typing import ClassVar
 
-from da_jax.methods.interface import Batch, Losses, Method, Weights, cross_entropy
+from da_jax import losses
+from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 
 
 class Vanilla(Method):
-    """The cross-entropy against the labels. It has no weights."""
+    """The cross-entropy against the labels, without hyperparameters."""
 
-    uses_teacher: ClassVar[bool] = False
+    hyperparameters: ClassVar = {"ce_weight": None}
+    uses_teacher: ClassVar = False
 
-    def __call__(self, batch: Batch, weights: Weights) -> Losses:
-        """`loss_ce`."""
+    def __call__(self, inputs: MethodInputs, weights: Weights) -> Losses:
+        """Computes `loss_ce`."""
         del weights
-        return {"loss_ce": cross_entropy(batch)}
+        return {"loss_ce": losses.cross_entropy(inputs.student.logits, inputs.labels)}

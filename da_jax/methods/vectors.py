@@ -1,30 +1,30 @@
-"""Norms whose gradients are finite everywhere, and distances between vectors."""
+"""Norms and distances of vectors, with finite gradients everywhere."""
 
 import jax
 import jax.numpy as jnp
 
 
 def l2_norm(values: jax.Array, axis: int = -1) -> jax.Array:
-    """The L2 norm of `values` along `axis`, which stays with a length of 1."""
+    """Computes the L2 norm along `axis`, which is kept with size 1."""
     squares = jnp.sum(jnp.square(values), axis=axis, keepdims=True)
     is_zero = squares == 0
     return jnp.where(is_zero, 0.0, jnp.sqrt(jnp.where(is_zero, 1.0, squares)))
 
 
 def l2_normalize(values: jax.Array, axis: int = -1, floor: float = 1e-12) -> jax.Array:
-    """`values` over their L2 norm along `axis`, which counts as `floor` at least.
+    """Divides by the L2 norm along `axis`, or by `floor` if that is larger.
 
-    As `torch.nn.functional.normalize`; a vector of zeros stays, with a gradient of 0.
+    As `torch.nn.functional.normalize`, but a vector of zeros has a gradient of 0.
     """
     return values / jnp.maximum(l2_norm(values, axis), floor)
 
 
 def pairwise_distances(vectors: jax.Array, floor: float) -> jax.Array:
-    """L2 distances `[B, B]` of the rows of `[B, C]`, 0 on the diagonal.
+    """Computes the L2 distances `[B, B]` between vectors.
 
     Args:
-      vectors: the rows.
-      floor: what a squared distance is at least, off the diagonal.
+      vectors: `[B, C]`.
+      floor: lower bound of the squared distances, except on the diagonal.
     """
     squares = jnp.sum(jnp.square(vectors), axis=-1)
     products = jnp.matmul(vectors, vectors.T, precision="highest")

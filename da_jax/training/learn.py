@@ -9,7 +9,7 @@ import optax
 
 from da_jax.augmentations import disagreement
 from da_jax.data import Examples
-from da_jax.methods import Batch, Losses, Outputs, View
+from da_jax.methods import Losses, MethodInputs, Outputs, ViewOutputs
 from da_jax.models.forward import train_mode
 from da_jax.training import optim
 from da_jax.training.batch_metrics import train_metrics
@@ -116,14 +116,14 @@ def _method_batch(
     examples: Examples,
     drawn: Drawn,
     hyperparameters: Hyperparameters,
-) -> Batch:
+) -> MethodInputs:
     norms = []
     if problem.teacher is not None and teacher is not None:
         params = jax.lax.stop_gradient(teacher["params"])
         norms = problem.teacher.norms_before_relu(params)
     epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
-    views = [View(*view) for view in zip(outputs, taught, strict=True)]
-    return Batch(
+    views = [ViewOutputs(*view) for view in zip(outputs, taught, strict=True)]
+    return MethodInputs(
         student=views[0].student,
         teacher=views[0].teacher,
         labels=drawn.labels,

@@ -18,7 +18,7 @@ from clu.metrics import Average
 
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.methods import Batch, Losses, Method, Outputs, View
+from da_jax.methods import Losses, Method, MethodInputs, Outputs, ViewOutputs
 from da_jax.models.forward import Variables
 from da_jax.models.layers import Dtype
 from da_jax.training import optim
@@ -167,7 +167,7 @@ def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainSta
     )
 
 
-def _empty_batch(problem: Problem) -> Batch:
+def _empty_batch(problem: Problem) -> MethodInputs:
     """A batch of one black image, of which a method sees the shapes."""
 
     def outputs(network: nn.Module) -> tuple[Outputs, list[Any]]:
@@ -187,7 +187,7 @@ def _empty_batch(problem: Problem) -> Batch:
     teacher, norms = zeros(problem.teacher) if problem.teacher else (None, [])
     index = jnp.zeros(1, jnp.int32)
     train_labels = jnp.zeros(problem.num_examples, jnp.int32)
-    return Batch(
+    return MethodInputs(
         student=student,
         teacher=teacher,
         labels=index,
@@ -195,7 +195,7 @@ def _empty_batch(problem: Problem) -> Batch:
         train_labels=train_labels,
         epoch=jnp.ones(()),
         teacher_norms=norms,
-        strong=View(student, teacher) if problem.method.strong_view else None,
+        strong=ViewOutputs(student, teacher) if problem.method.strong_view else None,
     )
 
 
