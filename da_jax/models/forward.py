@@ -116,7 +116,7 @@ def has_field(network: nn.Module, name: str) -> bool:
     return name in {field.name for field in dataclasses.fields(network)}
 
 
-def _mode(network: nn.Module, *, train: bool) -> dict[str, bool]:
+def _mode(network: nn.Module, *, train: bool) -> dict[str, Any]:
     """The argument `train`, where the network's call takes it."""
     parameters = inspect.signature(type(network).__call__).parameters
     return {"train": train} if "train" in parameters else {}
