@@ -13,7 +13,7 @@ from da_jax.commands.command_line import Parser, run
 from da_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from da_jax.storage.checkpointing import Model
+    from da_jax.storage.model_folders import Model
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -61,7 +61,7 @@ def convert_file(name: str, source: Path, output: Path, num_classes: int) -> Non
     """Converts one checkpoint into the model folder `output`."""
     from convert import torch_file
     from da_jax.models import create_model
-    from da_jax.storage.checkpointing import check_target
+    from da_jax.storage.model_folders import check_target
 
     create_model(name)  # or it is unknown
     check_target(output)
@@ -77,7 +77,7 @@ def convert_release(source: Path, output: Path, num_classes: int) -> None:
 
     from convert.release import open_release
     from da_jax.models import create_model
-    from da_jax.storage.checkpointing import check_target
+    from da_jax.storage.model_folders import check_target
 
     with open_release(source) as release:
         for name in release.models:
@@ -100,7 +100,7 @@ def read(name: str, file: IO[bytes], label: str, num_classes: int) -> Converted:
       UserError: it is damaged, doesn't fit, or has another number of classes.
     """
     from convert import state_dict, torch_file
-    from da_jax.storage.checkpointing import Model
+    from da_jax.storage.model_folders import Model
 
     arrays = torch_file.load_state_dict(file, label)
     found = state_dict.num_classes(name, arrays)
@@ -118,7 +118,7 @@ def read(name: str, file: IO[bytes], label: str, num_classes: int) -> Converted:
 
 def save(converted: Converted, output: Path) -> None:
     """Writes a model folder."""
-    from da_jax.storage.checkpointing import save_model
+    from da_jax.storage.model_folders import save_model
 
     provenance = {
         "source": converted.source,

@@ -54,7 +54,7 @@ def to_numpy_state_dict(
     Args:
       name: a key of `da_jax.models.MODELS`.
       variables: `{"params": …, "batch_stats": …}`, such as
-        `da_jax.storage.checkpointing.load_model(directory).variables`.
+        `da_jax.storage.model_folders.load_model(directory).variables`.
 
     Returns:
       PyTorch's keys to arrays in its layout, in the variables' precision.

@@ -278,7 +278,7 @@ def main() -> None:
     check_arguments(arguments)
     if arguments.config:
         add_to_tables(arguments.config)
-    from da_jax.storage.checkpointing import write_json
+    from da_jax.storage.files import write_json
     from da_jax.training.compilation import configure_compiler
 
     configure_compiler()

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from da_jax.models import create_model
-from da_jax.storage import checkpointing
-from da_jax.storage.checkpointing import Model
+from da_jax.storage.model_folders import Model, save_model
 from tests.command_runs import run_all
 from tests.data.datasets_test import binary_folder, packed, python_folder
 
@@ -196,7 +195,7 @@ def write_files(folder):
     """Archives and models that something is wrong with, as the commands name them."""
     other = create_model("resnet8", 11)
     variables = other.init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
-    checkpointing.save_model(folder / "eleven", Model("resnet8", 11, variables), {})
+    save_model(folder / "eleven", Model("resnet8", 11, variables), {})
     python = python_folder(folder)
     shutil.copytree(python, folder / "few")
     rows = {"fine_labels": [1] * 30, "coarse_labels": [1] * 30}

@@ -25,7 +25,7 @@ from da_jax.data import cifar_archive
 from da_jax.data.cifar_archive import read_archive
 from da_jax.data.cifar_pickle import load_pickle
 from da_jax.errors import UserError
-from da_jax.storage.checkpointing import load_model
+from da_jax.storage.model_folders import load_model
 from tests.convert.convert_test import state_dict, tensors
 from tests.data import datasets_test
 from tests.data.datasets_test import binary_folder, packed, python_folder

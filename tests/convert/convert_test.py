@@ -16,7 +16,7 @@ from convert import convert_state_dict, to_torch_state_dict
 from da_jax.commands import command_line
 from da_jax.errors import UserError
 from da_jax.models import MODELS
-from da_jax.storage.checkpointing import load_model
+from da_jax.storage.model_folders import load_model
 from tests import golden
 from tests.golden import weights
 
