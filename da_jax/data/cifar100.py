@@ -20,6 +20,8 @@ from da_jax.data.interface import Dataset, Examples
 from da_jax.data.preprocessing import Preprocessing
 from da_jax.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 PREPROCESSING = Preprocessing(
     mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761)
 )
@@ -192,4 +194,4 @@ def _write_cache(cache: Path, arrays: dict[str, np.ndarray]) -> None:
         temporary.replace(cache)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        logging.warning("CIFAR-100 is not cached in %s: %s", cache, error)
+        logger.warning("CIFAR-100 is not cached in %s: %s", cache, error)

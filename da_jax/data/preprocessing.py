@@ -9,8 +9,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from da_jax.models.layers import Dtype
-
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
@@ -28,7 +26,7 @@ class Preprocessing:
     crop_padding: int = 4
     flip: bool = True
 
-    def normalize(self, images: jax.Array, dtype: Dtype) -> jax.Array:
+    def normalize(self, images: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
         """uint8 `[B, H, W, C]` to (x / 255 − mean) / std."""
         # In this order no compiler can fuse a product with a sum, so that the rounding
         # is the same in every program.

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from da_jax.analysis.predictions import evaluate_network
 from da_jax.config.configuration import check_config
-from da_jax.data import locations
+from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import DivergedError
 from da_jax.models import create_model
 from da_jax.storage.files import write_json
@@ -78,7 +78,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       RunEndedError: by SIGTERM or SIGINT, after a checkpoint.
     """
     check_config(config)
-    locations.check_prerequisites(config)
+    check_prerequisites(config)
     weights_and_biases.check(config)
     run = set_up(config, workdir)
     with contextlib.ExitStack() as stack:

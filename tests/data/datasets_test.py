@@ -2,6 +2,7 @@
 
 import dataclasses
 import pickle
+import subprocess
 import sys
 import tarfile
 
@@ -238,3 +239,16 @@ def test_digits_are_split_evenly_and_never_flipped():
     assert dataset.train.images.dtype == np.uint8 and dataset.train.images.max() == 255
     assert np.bincount(dataset.test.labels).min() >= 34
     assert not dataset.preprocessing.flip
+
+
+def test_what_is_missing_is_found_without_jax():
+    code = (
+        "import sys; sys.modules['jax'] = None;"
+        "from da_jax.config import prerequisites;"
+        "config = {'dataset': 'cifar100', 'data_dir': 'nowhere', 'gallery_every': 0,"
+        " 'teacher': {'model': 'vgg13', 'checkpoint': 'nowhere/vgg13'}};"
+        "prerequisites.check_prerequisites(config)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UserError: CIFAR-100 is not in nowhere: download" in done.stderr
+    assert "; the teacher vgg13 is not in nowhere/vgg13: download" in done.stderr
