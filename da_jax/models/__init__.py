@@ -1,4 +1,4 @@
-"""MODELS: every architecture by mdistiller's name."""
+"""MODELS: the architectures, by mdistiller's names."""
 
 import functools
 import inspect
