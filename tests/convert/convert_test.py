@@ -132,8 +132,8 @@ def refused(done, message):
     [
         (_wrong_architecture, "extra: layer1.1"),
         (_other_classes, "has 10 classes, not 100"),
-        (_truncated, "no checkpoint of tensors"),
-        (_truncated_before_1_6, "no checkpoint of tensors"),
+        (_truncated, "isn't a checkpoint of tensors"),
+        (_truncated_before_1_6, "isn't a checkpoint of tensors"),
         (_runs_code, "it names posix.mkdir"),
         (lambda path: torch.save([1, 2], path), "no state dict"),
         (lambda path: None, "No such file"),
@@ -248,11 +248,11 @@ def _cut_off(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (_with_damaged_teacher, "resnet56_vanilla/ckpt_epoch_240.pth is no"),
+        (_with_damaged_teacher, "resnet56_vanilla/ckpt_epoch_240.pth isn't a"),
         (_with_code, "it names posix.mkdir"),
         (_pointing_outside, "../cifar_teachers/vgg13_vanilla"),
         (_with_link, "is a link or a device"),
-        (_cut_off, "no readable tar archive"),
+        (_cut_off, "isn't a readable tar archive"),
         (lambda path: archive(path, {"readme.txt": b"nothing"}), "holds no teacher"),
         (
             lambda path: archive(path, {member("alexnet"): b"what?"}),
