@@ -71,8 +71,9 @@ def read_archive(path: Path) -> Archive:
         archive = _parse_python(files)
     else:
         raise UserError(
-            f"{path} isn't a CIFAR-100 archive: it should hold {', '.join(BINARY_FILES)}"
-            f" or {', '.join(PYTHON_FILES)}; found {', '.join(sorted(files)) or 'none'}"
+            f"{path} isn't a CIFAR-100 archive: it should hold"
+            f" {', '.join(BINARY_FILES)} or {', '.join(PYTHON_FILES)}; found"
+            f" {', '.join(sorted(files)) or 'none'}"
         )
     _check(path, archive)
     return archive
@@ -131,8 +132,8 @@ def _read_tar(path: Path) -> dict[str, bytes]:
         raise
     except Exception as error:  # a damaged archive can raise nearly anything
         raise UserError(
-            f"{path} isn't a readable .tar.gz archive ({error or type(error).__name__});"
-            " download it again"
+            f"{path} isn't a readable .tar.gz archive"
+            f" ({error or type(error).__name__}); download it again"
         ) from error
 
 
@@ -178,8 +179,8 @@ def _names(content: bytes) -> list[str]:
 def _binary_records(name: str, content: bytes) -> Records:
     if not content or len(content) % RECORD_BYTES:
         raise UserError(
-            f"{name} is damaged: {len(content):,} bytes aren't a whole number of records"
-            f" of {RECORD_BYTES:,}; download the archive again"
+            f"{name} is damaged: {len(content):,} bytes aren't a whole number of"
+            f" records of {RECORD_BYTES:,}; download the archive again"
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     return Records(_to_images(rows[:, 2:]), fine=rows[:, 1], coarse=rows[:, 0])

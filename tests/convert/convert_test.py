@@ -1,4 +1,4 @@
-"""The converter: what it takes, and what it refuses in one line."""
+"""The converter: accepted files, and files refused in one line."""
 
 import io
 import json
@@ -31,7 +31,7 @@ def tensors(arrays):
 
 @pytest.fixture
 def convert(monkeypatch, capsys):
-    """The command line in this process: its exit code and what it wrote."""
+    """Runs the command in this process; returns its exit code and outputs."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
@@ -147,7 +147,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, convert, make, message):
     assert not output.exists() and not (tmp_path / "executed").exists()
 
 
-def test_another_number_of_classes_can_be_meant(tmp_path, convert):
+def test_another_number_of_classes_can_be_given(tmp_path, convert):
     _other_classes(tmp_path / "student.pth")
     paths = ("--source", tmp_path / "student.pth", "--output", tmp_path / "student")
     done = convert("--model", "resnet8", *paths, "--num_classes", 10)
@@ -156,7 +156,7 @@ def test_another_number_of_classes_can_be_meant(tmp_path, convert):
 
 
 TEACHERS = {
-    # What a trainer keeps beside the model, and whether its file is in today's format.
+    # Other entries of a trainer's checkpoint, and whether its format is current.
     "resnet56": ({"epoch": 240, "accuracy": np.float64(72.34)}, True),
     "vgg13": ({"epoch": 240, "accuracy": torch.tensor(74.64)}, False),
     "wrn_40_2": ({"epoch": 240, "accuracy": np.float32(75.61)}, False),
@@ -166,7 +166,7 @@ TEACHERS = {
 
 
 def checkpoint(name):
-    """A trainer's checkpoint; those of the old format come from a GPU."""
+    """Creates a trainer's checkpoint; those of the old format come from a GPU."""
     entries, new_format = TEACHERS[name]
     content = {"model": tensors(state_dict(name))} | entries
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(3)}}}
@@ -194,7 +194,7 @@ def member(model):
     return f"cifar_teachers/{model}_vanilla/ckpt_epoch_240.pth"
 
 
-def test_a_release_converts_whole(tmp_path, convert):
+def test_all_teachers_of_a_release_are_converted(tmp_path, convert):
     members = {member(model): checkpoint(model) for model in TEACHERS}
     members["cifar_teachers/readme.txt"] = b"no teacher"
     source = archive(tmp_path / "cifar_teachers.tar", members)

@@ -1,4 +1,4 @@
-"""Flax modules that know nothing of da_jax, as networks of logits."""
+"""Plain Flax modules as networks: modes, initialisation, checks."""
 
 import flax.linen as nn
 import jax
@@ -77,7 +77,7 @@ def images():
 
 
 def mode(network, train):
-    """What the network itself is called with."""
+    """The arguments of the network's own call."""
     return {} if isinstance(network, MLP) else {"train": train}
 
 
@@ -151,7 +151,7 @@ def test_a_module_without_precision_computes_in_float32():
     assert program.count("precision=(Precision.HIGHEST, Precision.HIGHEST)") == products
 
 
-def test_bfloat16_is_for_modules_that_have_it():
+def test_bfloat16_needs_a_dtype_field():
     assert create_model("ViT", 7, dtype=jnp.bfloat16).dtype == jnp.bfloat16
     with pytest.raises(UserError, match="MLP works in float32 only; use") as error:
         create_model("MLP", 7, dtype=jnp.bfloat16)
@@ -190,13 +190,13 @@ class Wrong(nn.Module):
         ("dropout", "wrong needs random numbers in train mode"),
     ],
 )
-def test_what_is_no_network_is_refused_in_one_line(kind, message):
+def test_unfit_networks_are_refused_in_one_line(kind, message):
     with pytest.raises(UserError, match=message) as error:
         check_logits("wrong", Wrong(kind), 3)
     assert "\n" not in str(error.value)
 
 
-def test_batch_norm_over_several_devices_takes_an_axis():
+def test_batch_norm_over_several_devices_needs_an_axis():
     small, synced, mlp = (
         create_model(name, 7, axis_name="batch")
         for name in ("SmallConvNet", "SyncedConvNet", "MLP")
@@ -210,7 +210,7 @@ def test_batch_norm_over_several_devices_takes_an_axis():
     assert synced.axis_name == "batch"
 
 
-def test_statistics_are_those_of_all_devices():
+def test_statistics_are_of_all_devices():
     network = create_model("SyncedConvNet", 7, axis_name="batch")
     variables = initialize(network, jax.random.key(0), images())
     alone = create_model("SyncedConvNet", 7)

@@ -17,7 +17,7 @@ def model(imports=()):
     return Model("resnet8", 100, variables, imports)
 
 
-def test_round_trip_replaces_what_was_there(tmp_path):
+def test_round_trip_replaces_an_existing_folder(tmp_path):
     save_model(tmp_path / "model", Model("resnet20", 10, model().variables), {})
     save_model(tmp_path / "model", model(), {"dataset": "digits"})
     loaded = load_model(tmp_path / "model")
@@ -40,7 +40,7 @@ def test_a_flipped_bit_is_noticed(tmp_path):
         load_model(tmp_path / "model")
 
 
-def test_a_folder_of_something_else_is_not_overwritten(tmp_path):
+def test_another_folder_is_not_overwritten(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(UserError, match="isn't a model folder"):
         save_model(tmp_path, model(), {})
@@ -98,7 +98,7 @@ def test_the_modules_of_a_network_are_imported(tmp_path, monkeypatch, save):
     assert sys.modules[f"{name}.wide"].imported
 
 
-def test_imports_that_are_no_modules_are_refused(tmp_path):
+def test_imports_that_are_not_modules_are_refused(tmp_path):
     save_model(tmp_path / "model", model(), {"imports": [3, "..secrets"]})
     with pytest.raises(UserError, match="of which 3 can't be imported"):
         load_model(tmp_path / "model")

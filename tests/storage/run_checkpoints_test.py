@@ -11,7 +11,7 @@ from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 
 
 def run_checkpoint(step):
-    """Of a student of one weight matrix, after `step` steps of three an epoch."""
+    """Creates a checkpoint of a small student after `step` steps, three per epoch."""
     kernel = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
     weights = {"params": {"fc": {"kernel": kernel}}}
     student = {"step": np.int32(step), **weights, "batch_stats": {"mean": np.ones(8)}}
@@ -79,7 +79,7 @@ def our_warnings(caplog):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_checkpoint_leads_back_to_the_one_before(tmp_path, caplog, damage):
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, caplog, damage):
     folder = write_checkpoints(tmp_path)
     damage(folder / "6")
     checkpoints = RunCheckpoints(tmp_path)
@@ -97,7 +97,7 @@ def test_a_damaged_checkpoint_leads_back_to_the_one_before(tmp_path, caplog, dam
     assert our_warnings(caplog) == [warning]
 
 
-def test_where_no_checkpoint_is_whole_it_says_so(tmp_path):
+def test_if_all_checkpoints_are_damaged_it_says_so(tmp_path):
     folder = write_checkpoints(tmp_path)
     flip_a_bit(folder / "3")
     empty(folder / "6")
@@ -107,7 +107,7 @@ def test_where_no_checkpoint_is_whole_it_says_so(tmp_path):
     checkpoints.close()
 
 
-def test_what_was_being_written_is_no_checkpoint(tmp_path):
+def test_a_checkpoint_that_was_being_written_is_ignored(tmp_path):
     folder = write_checkpoints(tmp_path, steps=(3,))
     shutil.copytree(folder / "3", folder / "6.orbax-checkpoint-tmp-1")
     checkpoints = RunCheckpoints(tmp_path)
