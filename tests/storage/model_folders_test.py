@@ -72,6 +72,13 @@ def as_run_folder(folder, imports):
     checkpoints.close()
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_a_run_of_a_network_without_batch_norm(tmp_path, last):
+    as_run_folder(tmp_path, ())
+    loaded = load_model(tmp_path, last=last).variables
+    assert loaded["batch_stats"] == {} and set(loaded) == {"params", "batch_stats"}
+
+
 @pytest.mark.parametrize("save", [as_model_folder, as_run_folder])
 def test_the_modules_of_a_network_are_imported(tmp_path, monkeypatch, save):
     name = f"networks_of_{save.__name__}"
