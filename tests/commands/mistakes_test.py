@@ -170,7 +170,7 @@ COMMANDS = [
     ((*PREPARE, "{files}/cut.tar.gz"), "cut.tar.gz isn't a readable"),
     ((*PREPARE, "{files}/empty"), "empty isn't a CIFAR-100 archive"),
     ((*PREPARE, "{files}/cifar-100-binary"), "train.bin is damaged: 100 bytes"),
-    ((*PREPARE, "{files}/small_images"), "no [N, 3072] array of bytes"),
+    ((*PREPARE, "{files}/small_images"), "an [N, 3072] array of bytes"),
     ((*PREPARE, "{files}/other_labels"), "label 200 of 100 classes in train"),
     ((*PREPARE, "{files}/few"), "30 train images instead of 50,000"),
     (("convert", "--model", "resnet9", "--source", "x", "--output", "y"), "resnet8x4"),
