@@ -1,4 +1,4 @@
-"""mdistiller's PyTorch checkpoints as Flax variables, and back."""
+"""Conversion between mdistiller's PyTorch checkpoints and Flax variables."""
 
 from convert.state_dict import (
     convert_state_dict,

@@ -1,4 +1,4 @@
-"""Converts PyTorch checkpoints of mdistiller's into model folders.
+"""Converts mdistiller's PyTorch checkpoints to model folders.
 
 python -m convert --model resnet56 --source ckpt_epoch_240.pth --output checkpoints/resnet56
 python -m convert --all --source cifar_teachers.tar --output checkpoints/
@@ -13,34 +13,34 @@ from da_jax.commands.command_line import Parser, run
 from da_jax.errors import UserError
 
 if TYPE_CHECKING:
-    from da_jax.storage.checkpointing import Model
+    from da_jax.storage.model_folders import Model
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(prog="python -m convert", description=__doc__.splitlines()[0])
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--model", help="one file's architecture, e.g. resnet56")
+    what.add_argument("--model", help="architecture of one checkpoint, e.g. resnet56")
     what.add_argument(
-        "--all", action="store_true", help="every teacher of a release archive"
+        "--all", action="store_true", help="convert every teacher of a release archive"
     )
     parser.add_argument(
         "--source",
         type=Path,
         required=True,
-        help="PyTorch's file; with --all, cifar_teachers.tar as it was downloaded",
+        help="PyTorch's file; with --all, cifar_teachers.tar",
     )
     parser.add_argument(
         "--output",
         type=Path,
         required=True,
-        help="the model folder to write; with --all, the folder for them",
+        help="the model folder to write; with --all, the folder of model folders",
     )
     parser.add_argument("--num_classes", type=int, default=100)
     return parser.parse_args()
 
 
 class Converted(NamedTuple):
-    """A network that was read, the file it came in, and that file's sha256."""
+    """A converted network, its source, and the sha256 of the source."""
 
     model: "Model"
     source: str
@@ -58,12 +58,12 @@ def main() -> None:
 
 
 def convert_file(name: str, source: Path, output: Path, num_classes: int) -> None:
-    """Converts one checkpoint into the model folder `output`."""
+    """Converts one checkpoint to the model folder `output`."""
     from convert import torch_file
     from da_jax.models import create_model
-    from da_jax.storage.checkpointing import check_target
+    from da_jax.storage.model_folders import check_target
 
-    create_model(name)  # or it is unknown
+    create_model(name)  # raises if it is unknown
     check_target(output)
     with torch_file.open_checkpoint(source) as file:
         converted = read(name, file, str(source), num_classes)
@@ -72,16 +72,16 @@ def convert_file(name: str, source: Path, output: Path, num_classes: int) -> Non
 
 
 def convert_release(source: Path, output: Path, num_classes: int) -> None:
-    """Converts every teacher in an archive, or none, into `output/NAME`."""
+    """Converts all teachers of an archive, or none, to `output/NAME`."""
     from tqdm import tqdm
 
     from convert.release import open_release
     from da_jax.models import create_model
-    from da_jax.storage.checkpointing import check_target
+    from da_jax.storage.model_folders import check_target
 
     with open_release(source) as release:
         for name in release.models:
-            create_model(name)  # or it is unknown
+            create_model(name)  # raises if it is unknown
             check_target(output / name)
         teachers = []
         for name in tqdm(release.models, unit="teacher", disable=None):
@@ -94,13 +94,19 @@ def convert_release(source: Path, output: Path, num_classes: int) -> None:
 
 
 def read(name: str, file: IO[bytes], label: str, num_classes: int) -> Converted:
-    """Reads a checkpoint called `label` as architecture `name`.
+    """Reads a checkpoint as architecture `name`.
+
+    Args:
+      name: a key of `da_jax.models.MODELS`.
+      file: the checkpoint.
+      label: its name in messages.
+      num_classes: the expected number of classes.
 
     Raises:
       UserError: it is damaged, doesn't fit, or has another number of classes.
     """
     from convert import state_dict, torch_file
-    from da_jax.storage.checkpointing import Model
+    from da_jax.storage.model_folders import Model
 
     arrays = torch_file.load_state_dict(file, label)
     found = state_dict.num_classes(name, arrays)
@@ -117,8 +123,8 @@ def read(name: str, file: IO[bytes], label: str, num_classes: int) -> Converted:
 
 
 def save(converted: Converted, output: Path) -> None:
-    """Writes a model folder."""
-    from da_jax.storage.checkpointing import save_model
+    """Writes a model folder with its provenance."""
+    from da_jax.storage.model_folders import save_model
 
     provenance = {
         "source": converted.source,
@@ -128,7 +134,7 @@ def save(converted: Converted, output: Path) -> None:
 
 
 def table(teachers: list[Converted]) -> str:
-    """What was converted, a line each."""
+    """Formats the converted teachers as a table."""
     import flax.traverse_util
 
     lines = [f"{'name':12} {'parameters':>10} {'tensors':>7}  sha256"]

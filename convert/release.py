@@ -1,7 +1,7 @@
-"""mdistiller's release archive `cifar_teachers.tar`, read as it is.
+"""A reader of mdistiller's release archive `cifar_teachers.tar`.
 
-It holds folders such as `resnet32x4_vanilla/ckpt_epoch_240.pth`. Nothing is unpacked to
-disk.
+The archive holds files such as `resnet32x4_vanilla/ckpt_epoch_240.pth`, which are read
+without unpacking them to disk.
 """
 
 import contextlib
@@ -15,17 +15,17 @@ from typing import IO
 from da_jax.errors import UserError
 
 CHECKPOINT = re.compile(r"(?:.*/)?([^/]+)_vanilla/ckpt_epoch_(\d+)\.pth")
-"""A teacher in the archive: its architecture and epoch."""
+"""A teacher's file name, with groups for its architecture and epoch."""
 
 MAX_MEMBER_BYTES = 1_000_000_000
-"""The largest teacher has about 95 MB, with its optimiser twice that."""
+"""The largest teacher has about 95 MB, twice that with its optimiser state."""
 
 
 class Release:
     """The teachers of an open archive.
 
     Attributes:
-      models: the architectures it holds, in its order.
+      models: their architectures, in the archive's order.
     """
 
     def __init__(self, path: Path, tar: tarfile.TarFile) -> None:
@@ -35,7 +35,7 @@ class Release:
         self.models = list(self._members)
 
     def _find(self) -> dict[str, tarfile.TarInfo]:
-        """The last checkpoint of each architecture."""
+        """Finds the last checkpoint of each architecture."""
         found: dict[str, tuple[int, tarfile.TarInfo]] = {}
         for member in self._tar:
             _check(self._path, member)
@@ -50,14 +50,14 @@ class Release:
         return {model: member for model, (_, member) in found.items()}
 
     def name(self, model: str) -> str:
-        """What to call the checkpoint of an architecture."""
+        """Returns the name of an architecture's checkpoint for messages."""
         return f"{self._path}:{self._members[model].name}"
 
     def open(self, model: str) -> IO[bytes]:
-        """The checkpoint of an architecture, in memory.
+        """Reads the checkpoint of an architecture into memory.
 
         Raises:
-          UserError: the archive is damaged there.
+          UserError: that part of the archive is damaged.
         """
         with _damage_as_user_error(self._path):
             content = self._tar.extractfile(self._members[model])
@@ -67,11 +67,11 @@ class Release:
 
 @contextlib.contextmanager
 def open_release(path: Path) -> Iterator[Release]:
-    """Opens an archive; it isn't compressed, so it holds no more than it seems to.
+    """Opens an uncompressed archive.
 
     Raises:
-      UserError: it isn't there, is damaged, holds no teacher, or a member that points
-        outside, a link or a device.
+      UserError: it doesn't exist, is damaged, holds no teacher, or holds a link, a
+        device or a path that leads outside.
     """
     with contextlib.ExitStack() as stack:
         with _damage_as_user_error(path):
@@ -90,7 +90,7 @@ def _damage_as_user_error(path: Path) -> Iterator[None]:
         raise
     except Exception as error:  # a damaged archive can raise nearly anything
         raise UserError(
-            f"{path} is no readable tar archive ({error or type(error).__name__});"
+            f"{path} isn't a readable tar archive ({error or type(error).__name__});"
             " download it again"
         ) from error
 

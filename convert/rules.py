@@ -1,8 +1,8 @@
-"""How Flax's names and layouts correspond to PyTorch's: one table for all families.
+"""Correspondence of Flax's names and layouts to PyTorch's, by family.
 
 A Flax path such as `layer1_0/downsample_conv/kernel` becomes PyTorch's key
-`layer1.0.downsample.0.weight` in two moves: the last part through `LEAVES`, the rest
-through the family's renames. An array's layout is that of its leaf and its rank.
+`layer1.0.downsample.0.weight` in two steps: `LEAVES` translates the last part, the
+family's renames the rest. An array's layout depends on its leaf and its rank.
 """
 
 import dataclasses
@@ -20,19 +20,19 @@ LEAVES = {
 }
 
 COUNTER = "num_batches_tracked"
-"""Of PyTorch's batch norms; it has no counterpart, as nothing reads it."""
+"""A buffer of PyTorch's batch norms that nothing reads; Flax has none."""
 
 Replacement = str | Callable[[re.Match[str]], str]
 
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """The rules of the architectures that are built alike.
+    """The rules for a family of architectures.
 
     Attributes:
-      models: a pattern of their whole names.
+      models: a pattern that matches their names.
       classifier: PyTorch's key of the last layer.
-      renames: (pattern, replacement) in the Flax path, its parts joined by dots.
+      renames: (pattern, replacement) for the Flax path, joined by dots.
     """
 
     models: str
@@ -41,7 +41,7 @@ class Family:
 
 
 def _vgg_layer(match: re.Match[str]) -> str:
-    """PyTorch counts a block's layers: convolution, batch norm, ReLU, convolution, …"""
+    """Numbers a block's layers as PyTorch: convolution, batch norm, ReLU, …"""
     block, kind, index = match.groups()
     return f"block{block}.{3 * int(index) + (kind == 'bn')}"
 
@@ -101,12 +101,12 @@ FAMILIES = (
 
 
 def is_bundled(name: str) -> bool:
-    """Whether there are rules for architecture `name`."""
+    """Returns whether there are rules for architecture `name`."""
     return any(re.fullmatch(family.models, name) for family in FAMILIES)
 
 
 def family(name: str) -> Family:
-    """The family of architecture `name`."""
+    """Returns the family of architecture `name`."""
     for candidate in FAMILIES:
         if re.fullmatch(candidate.models, name):
             return candidate
@@ -114,7 +114,7 @@ def family(name: str) -> Family:
 
 
 def torch_key(name: str, path: tuple[str, ...]) -> str:
-    """PyTorch's key for a Flax `path` (without its collection) of model `name`."""
+    """Converts a Flax `path`, without its collection, to PyTorch's key."""
     *modules, leaf = path
     key = ".".join(modules)
     for pattern, replacement in family(name).renames:
@@ -126,22 +126,22 @@ AXES: dict[tuple[str, int], tuple[int, ...]] = {
     ("kernel", 4): (2, 3, 1, 0),  # a convolution's [out, in, h, w] to [h, w, in, out]
     ("kernel", 2): (1, 0),  # a linear layer's [out, in] to [in, out]
 }
-"""The axes of a Flax leaf of that rank, as PyTorch counts them; others stay."""
+"""PyTorch's axes in the order of Flax's, by leaf and rank; others are the same."""
 
 
 def flax_layout(leaf: str, array: np.ndarray) -> np.ndarray:
-    """A PyTorch array in the layout of the Flax leaf it becomes."""
+    """Converts a PyTorch array to the layout of a Flax leaf."""
     return np.ascontiguousarray(array.transpose(_axes(leaf, array.ndim)))
 
 
 def torch_layout(leaf: str, array: np.ndarray) -> np.ndarray:
-    """A Flax leaf's array in PyTorch's layout."""
+    """Converts a Flax leaf's array to PyTorch's layout."""
     axes = np.argsort(_axes(leaf, array.ndim))
     return np.ascontiguousarray(array.transpose(axes))
 
 
 def torch_shape(leaf: str, flax_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape PyTorch has for a Flax leaf of `flax_shape`."""
+    """Converts the shape of a Flax leaf to PyTorch's layout."""
     axes = np.argsort(_axes(leaf, len(flax_shape)))
     return tuple(flax_shape[axis] for axis in axes)
 

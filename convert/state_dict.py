@@ -1,4 +1,4 @@
-"""A PyTorch state dict as the variables of the Flax model of that name, and back."""
+"""Conversion between PyTorch's state dicts and Flax variables."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def convert_state_dict(name: str, state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """PyTorch's state dict of model `name` as Flax variables.
+    """Converts PyTorch's state dict of model `name` to Flax variables.
 
     Args:
       name: a key of `da_jax.models.MODELS`.
-      state_dict: PyTorch's keys to tensors or arrays. The number of classes is read
-        off the classifier's bias.
+      state_dict: PyTorch's keys to tensors or arrays. The classifier's bias gives the
+        number of classes.
 
     Returns:
       `{"params": …, "batch_stats": …}` of numpy arrays, in the state dict's precision.
 
     Raises:
-      UserError: unknown model, or a state dict that doesn't fit it: the message has
-        the missing, the extra and the wrongly shaped names.
+      UserError: the model is unknown, or the state dict doesn't fit it; names missing,
+        extra and wrongly shaped entries.
     """
     arrays = {
         key: np.asarray(value)
@@ -47,20 +47,20 @@ def convert_state_dict(name: str, state_dict: Mapping[str, Any]) -> dict[str, An
 def to_numpy_state_dict(
     name: str, variables: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
-    """Flax variables of model `name` as a PyTorch state dict of arrays.
+    """Converts Flax variables of model `name` to a PyTorch state dict of arrays.
 
-    The inverse of `convert_state_dict`, to the bit; `num_batches_tracked` is 0.
+    Inverts `convert_state_dict` exactly; `num_batches_tracked` is 0.
 
     Args:
       name: a key of `da_jax.models.MODELS`.
       variables: `{"params": …, "batch_stats": …}`, such as
-        `da_jax.storage.checkpointing.load_model(directory).variables`.
+        `da_jax.storage.model_folders.load_model(directory).variables`.
 
     Returns:
       PyTorch's keys to arrays in its layout, in the variables' precision.
 
     Raises:
-      UserError: unknown model, or variables that don't fit it, with their names.
+      UserError: the model is unknown, or the variables don't fit it; names them.
     """
     arrays = {}
     for path, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
@@ -80,7 +80,7 @@ def to_numpy_state_dict(
 def to_torch_state_dict(
     name: str, variables: Mapping[str, Any]
 ) -> dict[str, "torch.Tensor"]:
-    """`to_numpy_state_dict` as CPU tensors, for PyTorch's `load_state_dict`."""
+    """Converts Flax variables to CPU tensors for PyTorch's `load_state_dict`."""
     import torch
 
     arrays = to_numpy_state_dict(name, variables)
@@ -88,10 +88,10 @@ def to_torch_state_dict(
 
 
 def num_classes(name: str, state_dict: Mapping[str, Any]) -> int:
-    """The number of classes of a state dict, from its classifier's bias; else 100.
+    """Returns the number of classes of a state dict; 100 if it has no classifier.
 
     Raises:
-      UserError: unknown model.
+      UserError: the model is unknown.
     """
     create_model(name)
     bias = np.asarray(state_dict.get(f"{rules.family(name).classifier}.bias", 0))
@@ -101,7 +101,7 @@ def num_classes(name: str, state_dict: Mapping[str, Any]) -> int:
 def _describe(
     name: str, classes: int
 ) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """(PyTorch's key, Flax path, PyTorch's shape) of every variable of the model."""
+    """Lists (PyTorch's key, Flax path, PyTorch's shape) of the model's variables."""
     model = create_model(name, classes)
     variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
     description = []

@@ -1,4 +1,4 @@
-"""PyTorch checkpoint files, read without running anything in them."""
+"""A reader of PyTorch checkpoint files that doesn't execute code."""
 
 import hashlib
 import os
@@ -16,10 +16,10 @@ from da_jax.errors import UserError
 
 
 def open_checkpoint(path: Path) -> IO[bytes]:
-    """Opens a file to be read.
+    """Opens a file for reading.
 
     Raises:
-      UserError: it isn't there, or may not be read.
+      UserError: it doesn't exist or can't be read.
     """
     try:
         return path.open("rb")
@@ -28,19 +28,18 @@ def open_checkpoint(path: Path) -> IO[bytes]:
 
 
 def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
-    """The state dict in a file: plain, or under `model` as mdistiller saves it.
+    """Reads the state dict of a file: plain, or under `model` as mdistiller saves it.
 
     Args:
-      file: written by `torch.save`, in its present format or the one before
-        PyTorch 1.6.
-      name: what to call it in messages.
+      file: written by `torch.save`, in the current format or that before PyTorch 1.6.
+      name: the file's name in messages.
 
     Returns:
       PyTorch's keys to numpy arrays.
 
     Raises:
-      UserError: PyTorch isn't there, or the file is damaged, holds something else than
-        tensors and plain values, or no state dict.
+      UserError: PyTorch isn't installed, or the file is damaged, holds no state dict,
+        or holds anything besides tensors and plain values.
     """
     torch = _import_torch()
     try:
@@ -52,7 +51,7 @@ def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged file can raise nearly anything
         raise UserError(
-            f"{name} is no checkpoint of tensors that PyTorch can read: {_why(error)}"
+            f"{name} isn't a checkpoint of tensors that PyTorch can read: {_why(error)}"
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
         content = content["model"]
@@ -64,7 +63,7 @@ def save_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes a state dict under `model`, as mdistiller does, for `torch.load`.
 
     Raises:
-      UserError: PyTorch isn't there.
+      UserError: PyTorch isn't installed.
     """
     torch = _import_torch()
     tensors = {key: torch.tensor(array) for key, array in arrays.items()}
@@ -83,22 +82,22 @@ def _import_torch() -> Any:
 
 
 def _check(file: IO[bytes]) -> None:
-    """Refuses a file that claims to hold more than its own size, or flipped bits.
+    """Checks that a file isn't damaged and claims no more content than its size.
 
-    It is left at its start.
+    Rewinds the file.
     """
     import torch
     from torch._subclasses.fake_tensor import FakeTensorMode
     from torch.utils._pytree import tree_leaves
 
     size = file.seek(0, os.SEEK_END)
-    if zipfile.is_zipfile(file):  # PyTorch's present format, never compressed
+    if zipfile.is_zipfile(file):  # PyTorch's current format, never compressed
         with zipfile.ZipFile(file) as members:
             _check_claim(sum(member.file_size for member in members.infolist()), size)
             if damaged := members.testzip():
                 raise ValueError(f"its part {damaged} is damaged")
     file.seek(0)
-    with FakeTensorMode():  # tensors without their values
+    with FakeTensorMode():  # tensors without values
         content = torch.load(file, map_location="cpu", weights_only=True)
     file.seek(0)
     storages = {
@@ -116,7 +115,7 @@ def _check_claim(claimed: int, size: int) -> None:
 
 
 def _why(error: Exception) -> str:
-    """PyTorch's reason, without its advice to run what a file names."""
+    """Returns PyTorch's reason, without its advice to allow code in the file."""
     message = str(error)
     if refused := re.search(r"GLOBAL (\S+)", message):
         return f"it names {refused[1]}, which is neither a tensor nor a plain value"
@@ -126,12 +125,12 @@ def _why(error: Exception) -> str:
 
 
 def _numpy_scalars() -> list[Any]:
-    """What a pickled numpy number names: a trainer's `accuracy` may be one."""
+    """Lists the globals of pickled NumPy scalars, such as a trainer's `accuracy`."""
     scalar = np.float64(0).__reduce__()[0]
     number_dtypes = {
         type(np.dtype(code)) for code in np.typecodes["All"] if code != "O"
     }
-    # NumPy 1 called the module so, and PyTorch compares names.
+    # NumPy 1's name of the module; PyTorch compares names.
     return [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *number_dtypes]
 
 
@@ -147,6 +146,6 @@ def _check_state_dict(name: str, content: Any, tensor: type) -> None:
 
 
 def sha256(file: IO[bytes]) -> str:
-    """The sha256 of a file's content, read from its start."""
+    """Computes the sha256 of a file."""
     file.seek(0)
     return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

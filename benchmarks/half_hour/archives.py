@@ -14,8 +14,8 @@ from typing import Any
 import flax.traverse_util
 import numpy as np
 
-from da_jax.storage.checkpointing import RunCheckpoint, RunCheckpoints
 from da_jax.storage.digests import Tree, digests
+from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 from da_jax.training.metrics import evaluated
 
 PART_BYTES = 15 * 2**20

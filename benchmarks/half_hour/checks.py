@@ -15,13 +15,13 @@ import numpy as np
 
 from configs import default, digits
 from da_jax.config.configuration import create_hyperparameters, create_problem
-from da_jax.storage.checkpointing import (
+from da_jax.storage.digests import digests
+from da_jax.storage.run_checkpoints import (
     RunCheckpoint,
     RunCheckpoints,
     from_tree,
     to_tree,
 )
-from da_jax.storage.digests import digests
 from da_jax.training.parallel import Programs
 from da_jax.training.run import Run, epoch_batches, load_data, load_teacher, set_up
 from da_jax.training.state import TrainState

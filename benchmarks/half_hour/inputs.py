@@ -12,7 +12,7 @@ from convert.__main__ import convert_file
 from da_jax.data import cifar100, locations
 from da_jax.data.cifar_archive import read_archive
 from da_jax.errors import UserError
-from da_jax.storage.checkpointing import Model, save_model
+from da_jax.storage.model_folders import Model, save_model
 from tests import golden
 
 TEST_IMAGES = 64

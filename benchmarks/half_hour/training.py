@@ -164,8 +164,8 @@ def _run(
 def _finished(spec: Spec, workdir: Path, output: Path) -> dict[str, Any]:
     """A finished run's files; its last student's weights join those of the others."""
     from da_jax.analysis.report.runs import read_run
-    from da_jax.storage.checkpointing import load_model, save_model
     from da_jax.storage.files import read_json
+    from da_jax.storage.model_folders import load_model, save_model
 
     exported = workdir / "exported"
     save_model(exported, load_model(workdir, last=True), {}, "safetensors")

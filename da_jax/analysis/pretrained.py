@@ -10,7 +10,7 @@ from da_jax.errors import UserError
 from da_jax.methods import Outputs
 from da_jax.models import create_model
 from da_jax.models.forward import Variables, eval_mode
-from da_jax.storage import checkpointing
+from da_jax.storage.model_folders import load_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ def load_pretrained(folder: Path, *, last: bool = False) -> Pretrained:
     Raises:
       UserError: it is missing or damaged, or of an unknown architecture.
     """
-    loaded = checkpointing.load_model(folder, last=last)
+    loaded = load_model(folder, last=last)
     network = create_model(loaded.name, loaded.num_classes)
     return Pretrained(
         folder, loaded.name, loaded.num_classes, network, loaded.variables

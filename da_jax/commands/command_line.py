@@ -59,6 +59,8 @@ def run(command: Callable[[], None]) -> None:
     # What Orbax raises it logs too, and TensorStore's threads print it.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
+    logger = logging.getLogger("da_jax")
+    logger.handlers = [_Warnings(logging.WARNING)]
     sys.unraisablehook = _print_of_the_main_thread
     try:
         command()
@@ -81,6 +83,13 @@ def run(command: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         print("interrupted before there was anything to keep", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
+
+
+class _Warnings(logging.Handler):
+    """Prints the package's warnings to standard error."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
 
 
 def _print_of_the_main_thread(unraisable: "sys.UnraisableHookArgs") -> None:

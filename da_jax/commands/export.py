@@ -73,7 +73,7 @@ def main() -> None:
     arguments = parse_arguments()
     if arguments.config:
         add_to_tables(arguments.config)
-    from da_jax.storage.checkpointing import check_target, load_model, save_model
+    from da_jax.storage.model_folders import check_target, load_model, save_model
 
     check_target(arguments.output)
     model = load_model(arguments.checkpoint, last=arguments.last)

@@ -5,12 +5,15 @@ python -m da_jax.report runs/* --output report
 
 import argparse
 import contextlib
+import logging
 from collections.abc import Iterator
 from pathlib import Path
 
 from da_jax.commands.command_line import Parser
-from da_jax.errors import UserError, warn
+from da_jax.errors import UserError
 from da_jax.storage.files import write_text
+
+logger = logging.getLogger(__name__)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -47,7 +50,7 @@ def main() -> None:
     folders = []
     for path in dict.fromkeys(arguments.runs):
         if path.is_file():
-            warn(f"{path} is a file, not the folder of a run")
+            logger.warning("%s is a file, not the folder of a run", path)
         else:
             folders.append(path)
     others = [path for path in folders if has_exhibits(path) and not is_of_a_run(path)]
@@ -63,7 +66,7 @@ def main() -> None:
             write_text(output / name, content)
     for reported in runs:
         if reported.state != "finished":
-            warn(f"{reported.folder}: {reported.state}")
+            logger.warning("%s: %s", reported.folder, reported.state)
     written = f"{output / 'report.html'}, report.md, curves/"
     print(f"{written}: runs {len(runs)}, rows {len(table)}")
 

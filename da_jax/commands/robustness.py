@@ -26,6 +26,7 @@ from da_jax.commands.robustness_arguments import (
     choose_parts,
     parse_arguments,
 )
+from da_jax.config.prerequisites import missing_matplotlib
 from da_jax.data import locations
 from da_jax.errors import UserError
 from da_jax.storage.files import write_json
@@ -140,7 +141,7 @@ def main() -> None:
     data_dir = locations.data_dir(arguments.data_dir)
     if missing := locations.missing_dataset(arguments.dataset, data_dir):
         raise UserError(missing)
-    if not arguments.no_figure and (missing := locations.missing_matplotlib()):
+    if not arguments.no_figure and (missing := missing_matplotlib()):
         raise UserError(f"{missing}, or do without the figure by --no_figure")
     if arguments.config:
         add_to_tables(arguments.config)

@@ -11,7 +11,7 @@ from pathlib import Path
 from absl import flags
 
 from da_jax.config import config_flag
-from da_jax.data import locations
+from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import UserError
 
 _TRIALS = flags.DEFINE_integer(
@@ -34,7 +34,7 @@ _WORKDIR = flags.DEFINE_string(
 def main() -> None:
     config = config_flag.parse(sys.argv, __name__)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
-    locations.check_prerequisites(config)
+    check_prerequisites(config)
     try:
         import optuna  # noqa: F401
         import plotly  # noqa: F401

@@ -6,7 +6,7 @@ from pathlib import Path
 from absl import flags
 
 from da_jax.config import config_flag
-from da_jax.data import locations
+from da_jax.config.prerequisites import check_prerequisites
 from da_jax.training import weights_and_biases
 
 _WORKDIR = flags.DEFINE_string(
@@ -29,7 +29,7 @@ _PROCESS_ID = flags.DEFINE_integer(
 def main() -> None:
     config = config_flag.parse(sys.argv, __name__)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
-    locations.check_prerequisites(config)
+    check_prerequisites(config)
     weights_and_biases.check(config)
     from da_jax.training import (  # after what is missing
         compilation,

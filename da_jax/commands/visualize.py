@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from da_jax.commands.command_line import Parser, add_data_options, add_to_tables
+from da_jax.config.prerequisites import missing_matplotlib
 from da_jax.data import locations
 from da_jax.errors import UserError, unknown_name
 
@@ -162,7 +163,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     data_dir = locations.data_dir(arguments.data_dir)
     for missing in (
         locations.missing_dataset(arguments.dataset, data_dir),
-        locations.missing_matplotlib(),
+        missing_matplotlib(),
     ):
         if missing:
             raise UserError(missing)
@@ -278,7 +279,7 @@ def main() -> None:
     check_arguments(arguments)
     if arguments.config:
         add_to_tables(arguments.config)
-    from da_jax.storage.checkpointing import write_json
+    from da_jax.storage.files import write_json
     from da_jax.training.compilation import configure_compiler
 
     configure_compiler()

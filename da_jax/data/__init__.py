@@ -1,64 +1,25 @@
-"""DATASETS: every data set by name."""
+"""Data sets: `DATASETS`, their readers, preprocessing and RandAugment.
 
-import dataclasses
-from collections.abc import Callable
-from pathlib import Path
+They import JAX when they are first used: commands look for missing data before.
+"""
 
-import numpy as np
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from da_jax.data import cifar100, digits
-from da_jax.data.interface import Dataset, Examples
-from da_jax.data.parts import hold_out, take_part
-from da_jax.errors import UserError, unknown_name
+if TYPE_CHECKING:
+    from da_jax.data import digits as digits
+    from da_jax.data.datasets import DATASETS, load_dataset
+    from da_jax.data.interface import Dataset, Examples
+    from da_jax.data.parts import hold_out, take_part
 
 __all__ = ["DATASETS", "Dataset", "Examples", "hold_out", "load_dataset", "take_part"]
 
-DATASETS: dict[str, Callable[[Path], Dataset]] = {
-    "cifar100": cifar100.load,
-    "digits": digits.load,
-}
-"""Name to a function of the folder that holds prepared data sets."""
 
-
-def load_dataset(name: str, data_dir: Path) -> Dataset:
-    """The data set `name`, prepared in `data_dir` or embedded.
-
-    Its test set is read when it is asked for.
-
-    Raises:
-      UserError: no such data set, it isn't prepared, or images, labels or names of
-        classes are no such.
-    """
-    if name not in DATASETS:
-        raise unknown_name("dataset", name, DATASETS)
-    dataset = DATASETS[name](data_dir)
-    _check(name, "train", dataset.train, dataset.num_classes)
-    if len(dataset.class_names) != dataset.num_classes:
-        raise UserError(
-            f"{name} has {dataset.num_classes} classes, but names for"
-            f" {len(dataset.class_names)}"
-        )
-
-    def read_test() -> Examples:
-        _check(name, "test", dataset.test, dataset.num_classes)
-        return dataset.test
-
-    return dataclasses.replace(dataset, read_test=read_test)
-
-
-def _check(name: str, split: str, examples: Examples, num_classes: int) -> None:
-    images, labels = examples
-    if images.shape[1:] != (32, 32, 3) or images.dtype != np.uint8:
-        raise UserError(
-            f"the {split} images of {name} are {images.dtype} {list(images.shape)};"
-            " the networks take uint8 [N, 32, 32, 3]"
-        )
-    if labels.shape != images.shape[:1] or not len(labels):
-        raise UserError(
-            f"{name} has {len(images)} {split} images, but labels {list(labels.shape)}"
-        )
-    if labels.min() < 0 or labels.max() >= num_classes:
-        raise UserError(
-            f"the {split} labels of {name} go from {labels.min()} to {labels.max()};"
-            f" of {num_classes} classes they go from 0 to {num_classes - 1}"
-        )
+def __getattr__(name: str) -> Any:
+    """Imports the data sets when a name of `__all__` is first used."""
+    if name in __all__:
+        for module in ("datasets", "interface", "parts"):
+            imported = importlib.import_module(f"da_jax.data.{module}")
+            if hasattr(imported, name):
+                return getattr(imported, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,7 @@
-"""CIFAR-100 through TFDS, and its cache of plain arrays.
+"""CIFAR-100 from TFDS, and a cache of plain arrays.
 
-A data set that TFDS has prepared is read once, in the official order, into
-`DATA_DIR/da_jax/cifar100-VERSION.npz`. From then on neither TFDS nor TensorFlow is
-imported to read it.
+The data set that TFDS has prepared is read once and written in the official order to
+`DATA_DIR/da_jax/cifar100-VERSION.npz`, which is read without TFDS and TensorFlow.
 """
 
 import io
@@ -19,6 +18,8 @@ from da_jax.data.cifar_archive import Archive, Records
 from da_jax.data.interface import Dataset, Examples
 from da_jax.data.preprocessing import Preprocessing
 from da_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 PREPROCESSING = Preprocessing(
     mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761)
@@ -38,17 +39,17 @@ CLASS_NAMES = tuple(
     trout tulip turtle wardrobe whale willow_tree wolf woman worm
     """.split()
 )
-"""The fine labels', in their order."""
+"""Names of the fine labels, in their order."""
 
 
 def load(data_dir: Path) -> Dataset:
-    """CIFAR-100: 50,000 images to train on and 10,000 to test on, 100 classes.
+    """Loads CIFAR-100: 50,000 training and 10,000 test images of 100 classes.
 
     Args:
       data_dir: TFDS's folder of prepared data sets.
 
     Raises:
-      UserError: it isn't prepared there, or can't be read without TensorFlow.
+      UserError: it isn't prepared there, or needs TensorFlow to be read.
     """
     if missing := locations.missing_dataset("cifar100", data_dir):
         raise UserError(missing)
@@ -75,7 +76,7 @@ def load(data_dir: Path) -> Dataset:
 
 
 def archived_arrays(archive: Archive) -> dict[str, np.ndarray]:
-    """The arrays of an official archive, as the cache has them."""
+    """Converts an official archive to the arrays of the cache."""
     arrays = {}
     for split, records in (("train", archive.train), ("test", archive.test)):
         arrays[f"{split}_images"] = records.images
@@ -84,9 +85,9 @@ def archived_arrays(archive: Archive) -> dict[str, np.ndarray]:
 
 
 def prepare(archive: Archive, data_dir: Path) -> None:
-    """Writes `archive` as TFDS's own prepared data set, then our cache of it.
+    """Writes an archive as TFDS's prepared data set, and the cache.
 
-    The writer is TFDS's, with array_record files, which are read without TensorFlow.
+    TFDS writes array_record files, which can be read without TensorFlow.
     """
     _write_prepared(archive, data_dir)
     _write_cache(locations.cached_cifar100(data_dir), read_prepared(data_dir))
@@ -101,7 +102,7 @@ def _write_prepared(
     with registered.skip_registration():
 
         class Cifar100(cifar.Cifar100):
-            """TFDS's data set, generated from an archive that is already here."""
+            """TFDS's data set, generated from a local archive."""
 
             def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
                 self.info.features["label"].names = archive.fine_names
@@ -130,7 +131,7 @@ def _tfds_examples(split: str, records: Records) -> Iterator[tuple[int, dict]]:
 
 
 def _png(image: np.ndarray) -> bytes:
-    """TFDS would encode an array with TensorFlow; bytes it takes as they are."""
+    """Encodes an image; TFDS would encode an array with TensorFlow."""
     from PIL import Image
 
     file = io.BytesIO()
@@ -139,10 +140,10 @@ def _png(image: np.ndarray) -> bytes:
 
 
 def read_prepared(data_dir: Path) -> dict[str, np.ndarray]:
-    """The arrays of the data set that TFDS has prepared, in the official order.
+    """Reads the data set that TFDS has prepared, in the official order.
 
     Raises:
-      UserError: it is stored in a format that needs TensorFlow, which is absent.
+      UserError: its format needs TensorFlow, which isn't installed.
     """
     import tensorflow_datasets as tfds
 
@@ -177,13 +178,13 @@ def _read_cache(cache: Path, split: str) -> Examples:
             return Examples(arrays[f"{split}_images"], arrays[f"{split}_labels"])
     except Exception as error:  # a damaged one can raise nearly anything
         raise UserError(
-            f"the cache {cache} can't be read ({error}); delete it and it is made anew"
-            " from the prepared data set"
+            f"the cache {cache} can't be read ({error}); delete it, and the next run"
+            " writes it again from the prepared data set"
         ) from error
 
 
 def _write_cache(cache: Path, arrays: dict[str, np.ndarray]) -> None:
-    """Writes the cache whole or not at all; a read-only folder does without it."""
+    """Writes the cache completely or not at all; warns if it can't be written."""
     temporary = cache.with_name(f"{cache.name}.{os.getpid()}.tmp")
     try:
         cache.parent.mkdir(parents=True, exist_ok=True)
@@ -192,4 +193,4 @@ def _write_cache(cache: Path, arrays: dict[str, np.ndarray]) -> None:
         temporary.replace(cache)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        logging.warning("CIFAR-100 is not cached in %s: %s", cache, error)
+        logger.warning("CIFAR-100 is not cached in %s: %s", cache, error)

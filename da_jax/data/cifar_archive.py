@@ -1,8 +1,8 @@
-"""The official CIFAR-100 archives, read without trusting them.
+"""Readers of the official CIFAR-100 archives, which don't trust their content.
 
-`cifar-100-binary` holds `train.bin` and `test.bin`: records of a coarse label, a fine
-label (a byte each) and the red, green and blue plane of 32×32 bytes. `cifar-100-python`
-holds pickles of the same, which are read here without running anything they name.
+`cifar-100-binary` holds `train.bin` and `test.bin`: records of a coarse label and a
+fine label (a byte each) and the red, green and blue planes of 32×32 bytes.
+`cifar-100-python` holds the same in pickles, which are read without executing code.
 """
 
 import dataclasses
@@ -23,10 +23,10 @@ OFFICIAL_SIZES = {"train": 50_000, "test": 10_000}
 MAX_MEMBER_BYTES = 200_000_000
 """The largest official file has 155,249,918 bytes."""
 MAX_TAR_BYTES = 400_000_000
-"""Unpacked, the official archives have less than half of that."""
+"""The official archives have less than half of this when unpacked."""
 MAX_MEMBERS = 100
 GZIP = b"\x1f\x8b"
-"""How a gzipped file begins."""
+"""The first bytes of a gzipped file."""
 
 BINARY_FILES = (
     "train.bin",
@@ -38,7 +38,7 @@ PYTHON_FILES = ("train", "test", "meta")
 
 
 class Records(NamedTuple):
-    """uint8 images `[N, 32, 32, 3]`, fine and coarse labels `[N]`."""
+    """Images `[N, 32, 32, 3]`, fine and coarse labels `[N]`, all uint8."""
 
     images: np.ndarray
     fine: np.ndarray
@@ -47,7 +47,7 @@ class Records(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Archive:
-    """An archive's two splits and the names of its classes."""
+    """The two splits of an archive and the names of its classes."""
 
     train: Records
     test: Records
@@ -56,13 +56,13 @@ class Archive:
 
 
 def read_archive(path: Path) -> Archive:
-    """Reads an official archive, binary or python version, packed or unpacked.
+    """Reads an official archive, the binary or the python version.
 
     Args:
-      path: a `.tar.gz`, or a folder that holds its files.
+      path: a `.tar.gz`, or a folder with its files.
 
     Raises:
-      UserError: it isn't there, isn't such an archive, or is damaged.
+      UserError: it doesn't exist, isn't such an archive, or is damaged.
     """
     files = _read_folder(path) if path.is_dir() else _read_tar(path)
     if all(name in files for name in BINARY_FILES):
@@ -71,8 +71,9 @@ def read_archive(path: Path) -> Archive:
         archive = _parse_python(files)
     else:
         raise UserError(
-            f"{path} is no CIFAR-100 archive: it should hold {', '.join(BINARY_FILES)}"
-            f" or {', '.join(PYTHON_FILES)}; found {', '.join(sorted(files)) or 'none'}"
+            f"{path} isn't a CIFAR-100 archive: it should hold"
+            f" {', '.join(BINARY_FILES)} or {', '.join(PYTHON_FILES)}; found"
+            f" {', '.join(sorted(files)) or 'none'}"
         )
     _check(path, archive)
     return archive
@@ -121,7 +122,7 @@ def _read_file(path: Path) -> bytes:
 
 
 def _read_tar(path: Path) -> dict[str, bytes]:
-    """The wanted members' content. Nothing is unpacked to disk."""
+    """Reads the known members of an archive, without writing them to disk."""
     if not path.exists():
         raise UserError(f"there is no archive {path}")
     try:
@@ -131,13 +132,13 @@ def _read_tar(path: Path) -> dict[str, bytes]:
         raise
     except Exception as error:  # a damaged archive can raise nearly anything
         raise UserError(
-            f"{path} is no readable .tar.gz archive ({error or type(error).__name__});"
-            " download it again"
+            f"{path} isn't a readable .tar.gz archive"
+            f" ({error or type(error).__name__}); download it again"
         ) from error
 
 
 def _unpacked(path: Path) -> io.BytesIO:
-    """The tar archive in memory, whatever its headers say of its size."""
+    """Unpacks an archive into memory, up to a maximal size."""
     with path.open("rb") as file:
         is_packed = file.read(len(GZIP)) == GZIP
         file.seek(0)
@@ -178,15 +179,15 @@ def _names(content: bytes) -> list[str]:
 def _binary_records(name: str, content: bytes) -> Records:
     if not content or len(content) % RECORD_BYTES:
         raise UserError(
-            f"{name} is damaged: {len(content):,} bytes are no whole number of records"
-            f" of {RECORD_BYTES:,}; download the archive again"
+            f"{name} is damaged: {len(content):,} bytes aren't a whole number of"
+            f" records of {RECORD_BYTES:,}; download the archive again"
         )
     rows = np.frombuffer(content, np.uint8).reshape(-1, RECORD_BYTES)
     return Records(_to_images(rows[:, 2:]), fine=rows[:, 1], coarse=rows[:, 0])
 
 
 def _to_images(planes: np.ndarray) -> np.ndarray:
-    """`[N, 3072]` of planes to `[N, 32, 32, 3]`."""
+    """Converts planes `[N, 3072]` to images `[N, 32, 32, 3]`."""
     return planes.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
 
 
@@ -214,7 +215,9 @@ def _python_records(name: str, entries: Mapping[str, object]) -> Records:
         or planes.ndim != 2
         or planes.shape[1] != RECORD_BYTES - 2
     ):
-        raise UserError(f"{name} is damaged: its data is no [N, 3072] array of bytes")
+        raise UserError(
+            f"{name} is damaged: its data isn't an [N, 3072] array of bytes"
+        )
     return Records(
         _to_images(planes),
         fine=_pickled_labels(name, entries, "fine_labels", len(planes)),
@@ -231,5 +234,5 @@ def _pickled_labels(
         or len(labels) != count
         or not all(type(label) is int and 0 <= label < 256 for label in labels)
     ):
-        raise UserError(f"{name} is damaged: its {key} are not {count:,} labels")
+        raise UserError(f"{name} is damaged: its {key} aren't {count:,} labels")
     return np.array(labels, np.uint8)

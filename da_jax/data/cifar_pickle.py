@@ -1,7 +1,7 @@
-"""The pickles of cifar-100-python, read without running anything they name.
+"""A reader of cifar-100-python's pickles that doesn't execute code.
 
-A pickle may name any function and have it called. Here the five names that an array of
-bytes needs lead to stand-ins that only keep what they are given; any other is refused.
+A pickle can name any function and have it called. Here the five names that an array of
+bytes needs become stand-ins that only store their arguments; other names are errors.
 """
 
 import io
@@ -15,22 +15,25 @@ import numpy as np
 from da_jax.errors import UserError
 
 MAX_ENTRIES = 16
-"""Of the dictionary; the official ones have at most 5."""
+"""The most entries of a dictionary; official ones have at most 5."""
 MAX_VALUES = 50_000
-"""Of a list: the labels of the training set."""
+"""The longest list: the labels of the training set."""
 MAX_TEXT_BYTES = 1000
-"""Of a key or a name."""
+"""The longest key or name."""
 
 
 def load_pickle(name: str, content: bytes) -> dict[str, Any]:
-    """The dictionary in a pickle of plain values and uint8 arrays, with str keys.
+    """Reads a pickled dictionary of plain values and uint8 arrays.
 
     Args:
       name: of the file, for messages.
       content: the pickle.
 
+    Returns:
+      The dictionary, with keys of type str.
+
     Raises:
-      UserError: damaged, or it holds something else.
+      UserError: the pickle is damaged or holds something else.
     """
     try:
         entries = _Unpickler(io.BytesIO(content)).load()
@@ -41,7 +44,7 @@ def load_pickle(name: str, content: bytes) -> dict[str, Any]:
         return {_text(key): _plain(value) for key, value in entries.items()}
     except Exception as error:  # a damaged pickle can raise nearly anything
         raise UserError(
-            f"{name} is no pickle of CIFAR-100 ({error or type(error).__name__});"
+            f"{name} isn't a pickle of CIFAR-100 ({error or type(error).__name__});"
             " download the archive again"
         ) from error
 
@@ -53,7 +56,7 @@ class _Dtype:
         self.code = code
 
     def __setstate__(self, state: Any) -> None:
-        """Byte order and the like, which a byte has no use for."""
+        """Ignores byte order and the like, which don't matter for bytes."""
 
 
 class _Array:
@@ -83,14 +86,14 @@ class _Array:
 
 
 def _reconstruct(*_: Any) -> _Array:
-    """Stands in for numpy's function of that name."""
+    """Stands in for NumPy's function of that name."""
     return _Array()
 
 
 class _Encoded:
-    """Stands in for what `_codecs.encode` makes, Python 3's bytes in protocol 2.
+    """Stands in for `_codecs.encode`'s results, Python 3's bytes in protocol 2.
 
-    The bytes are made once they are needed: a short pickle may name a long text often.
+    Encodes only when the bytes are needed: a short pickle can repeat a long text.
     """
 
     def __init__(self, text: Any, encoding: Any = "latin1") -> None:
@@ -115,16 +118,16 @@ _STAND_INS: dict[tuple[str, str], Callable[..., Any]] = {
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's own, as the one in C makes room for whatever index a pickle names."""
+    """Python's implementation; the one in C allocates memory for any index."""
 
     dispatch: ClassVar = {
         opcode: load
         for opcode, load in pickle._Unpickler.dispatch.items()
-        if opcode != pickle.BYTEARRAY8[0]  # it makes room before it reads
+        if opcode != pickle.BYTEARRAY8[0]  # it allocates before it reads
     }
 
     def __init__(self, file: io.BytesIO) -> None:
-        super().__init__(file, encoding="bytes")  # Python 2's strings may be data
+        super().__init__(file, encoding="bytes")  # Python 2's strings may be bytes
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _STAND_INS:
@@ -136,7 +139,7 @@ class _Unpickler(pickle._Unpickler):
 
 
 def _text(value: Any) -> Any:
-    """A key or a name as text; anything but bytes as it is."""
+    """Decodes a key or a name; returns other values unchanged."""
     if isinstance(value, _Encoded):
         value = value.text
     if isinstance(value, bytes | str) and len(value) > MAX_TEXT_BYTES:
@@ -145,7 +148,7 @@ def _text(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Arrays as numpy's, names as text."""
+    """Converts stand-ins to NumPy arrays and text."""
     if isinstance(value, _Array):
         return value.to_numpy()
     if isinstance(value, list):

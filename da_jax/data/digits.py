@@ -1,6 +1,6 @@
-"""scikit-learn's handwritten digits: the data set that needs no download.
+"""scikit-learn's handwritten digits, which need no download.
 
-1,797 real scans of 8×8 pixels, enlarged to 32×32×3 for the CIFAR networks.
+1,797 scans of 8×8 pixels, enlarged to 32×32×3 for CIFAR's networks.
 """
 
 from pathlib import Path
@@ -13,19 +13,19 @@ from da_jax.data.preprocessing import Preprocessing
 
 TEST_SIZE = 360
 BRIGHTEST = 16
-"""The scans' values are 0 to 16."""
+"""The largest value of the scans; the smallest is 0."""
 
 
 def load(data_dir: Path | None = None) -> Dataset:
-    """The digits, with a fixed stratified split: 1,437 to train on, 360 to test on.
+    """Loads the digits: 1,437 training and 360 test images, split by class and fixed.
 
-    They are cropped, never flipped: a mirrored digit is another sign.
+    They are cropped but not flipped, because a mirrored digit isn't a digit.
 
     Args:
-      data_dir: not used; the data comes with scikit-learn.
+      data_dir: unused; the data comes with scikit-learn.
     """
     del data_dir
-    import sklearn.datasets  # takes seconds, and only this data set needs it
+    import sklearn.datasets  # takes seconds
     import sklearn.model_selection
 
     digits = sklearn.datasets.load_digits()
@@ -46,7 +46,7 @@ def load(data_dir: Path | None = None) -> Dataset:
 
 
 def _enlarge(scans: np.ndarray) -> np.ndarray:
-    """`[N, 8, 8]` of 0 to 16 as uint8 `[N, 32, 32, 3]`, bilinear."""
+    """Resizes `[N, 8, 8]` of 0 to 16 to uint8 `[N, 32, 32, 3]`, bilinearly."""
     large = scipy.ndimage.zoom(
         scans, (1, 4, 4), order=1, mode="nearest", grid_mode=True
     )

@@ -1,4 +1,4 @@
-"""What every data set is."""
+"""The interface of a data set."""
 
 import dataclasses
 import functools
@@ -12,7 +12,7 @@ from da_jax.data.preprocessing import Preprocessing
 
 
 class Examples(NamedTuple):
-    """uint8 images `[N, 32, 32, 3]` and their int32 labels `[N]`."""
+    """Images, uint8 `[N, 32, 32, 3]`, and labels, int32 `[N]`."""
 
     images: np.ndarray | jax.Array
     labels: np.ndarray | jax.Array
@@ -24,10 +24,10 @@ class Dataset:
 
     Attributes:
       train: the training set.
-      read_test: gives the test set, when somebody asks for it.
-      num_classes: labels are from 0 to below it.
+      read_test: reads the test set.
+      num_classes: labels are from 0 to `num_classes - 1`.
       preprocessing: of both.
-      class_names: in the order of the labels; by default their numbers.
+      class_names: in the order of the labels; by default "0", "1", ….
     """
 
     train: Examples
@@ -43,5 +43,5 @@ class Dataset:
 
     @functools.cached_property
     def test(self) -> Examples:
-        """The test set, read now if it wasn't before."""
+        """The test set, read at the first use."""
         return self.read_test()

@@ -1,4 +1,4 @@
-"""Stratified parts of a training set: how much of it there is, and what is held out."""
+"""Stratified parts of a training set: subsets and validation sets."""
 
 import dataclasses
 
@@ -9,18 +9,17 @@ from da_jax.errors import UserError
 
 
 def take_part(dataset: Dataset, size: int, seed: int) -> Dataset:
-    """Keeps `size` training examples, from each class in proportion to its size.
+    """Keeps `size` training examples, stratified by class and in their order.
 
-    They stay in their order. Of the others only the labels are read.
+    Reads only the labels of the other examples, and doesn't read the test set.
 
     Args:
-      dataset: whose test set isn't read.
-      size: how many.
-      seed: of the choice; it doesn't change with the runs' own seeds.
+      dataset: the data set.
+      size: number of examples to keep.
+      seed: of the choice.
 
     Raises:
-      UserError: there aren't as many examples, or fewer are wanted than there are
-        classes.
+      UserError: `size` or the rest is smaller than the number of classes.
     """
     if size == len(dataset.train.labels):
         return dataset
@@ -29,19 +28,20 @@ def take_part(dataset: Dataset, size: int, seed: int) -> Dataset:
 
 
 def hold_out(dataset: Dataset, size: int, seed: int) -> tuple[Dataset, Examples]:
-    """Holds out `size` training examples, from each class in proportion to its size.
+    """Holds out `size` training examples, stratified by class.
+
+    Doesn't read the test set.
 
     Args:
-      dataset: whose test set isn't read.
-      size: how many.
-      seed: of the choice; it doesn't change with the runs' own seeds.
+      dataset: the data set.
+      size: number of examples to hold out.
+      seed: of the choice.
 
     Returns:
-      The data set without them, in the same order, and them.
+      The data set without the held-out examples, and these; both in their order.
 
     Raises:
-      UserError: there aren't enough examples, or fewer are wanted than there are
-        classes.
+      UserError: `size` or the rest is smaller than the number of classes.
     """
     kept, held_out = _split("validation_size", dataset, size, seed)
     without = dataclasses.replace(dataset, train=_examples(dataset, kept))
@@ -51,8 +51,8 @@ def hold_out(dataset: Dataset, size: int, seed: int) -> tuple[Dataset, Examples]
 def _split(
     field: str, dataset: Dataset, size: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sorted indices of the rest of the training set, and of `size` examples of it."""
-    import sklearn.model_selection  # takes seconds, and only this needs it
+    """Splits the training set; returns the sorted indices of the rest and of `size`."""
+    import sklearn.model_selection  # takes seconds
 
     labels = dataset.train.labels
     if min(size, len(labels) - size) < dataset.num_classes:

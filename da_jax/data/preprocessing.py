@@ -1,7 +1,7 @@
-"""From stored uint8 images to a network's input, on the device.
+"""Preprocessing on the device, from uint8 images to a network's input.
 
-Every random choice comes from a key of its own per example, drawn for the whole batch:
-a device that holds a part of the batch makes the same choices as one that holds it all.
+Each example has a random key, split for the global batch, so that random choices don't
+depend on the number of devices.
 """
 
 import dataclasses
@@ -9,18 +9,16 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from da_jax.models.layers import Dtype
-
 
 @dataclasses.dataclass(frozen=True)
 class Preprocessing:
-    """A data set's normalisation and augmentation.
+    """A data set's normalisation, and its random crops and flips.
 
     Attributes:
       mean: of each channel, in [0, 1].
       std: of each channel, in [0, 1].
-      crop_padding: pixels of black on each side before the random crop.
-      flip: mirror every other training image, by chance.
+      crop_padding: black pixels added on each side before the random crop.
+      flip: whether to mirror training images with probability 1/2.
     """
 
     mean: tuple[float, float, float]
@@ -28,18 +26,21 @@ class Preprocessing:
     crop_padding: int = 4
     flip: bool = True
 
-    def normalize(self, images: jax.Array, dtype: Dtype) -> jax.Array:
-        """uint8 `[B, H, W, C]` to (x / 255 − mean) / std."""
-        # In this order no compiler can fuse a product with a sum, so that the rounding
-        # is the same in every program.
+    def normalize(self, images: jax.Array, dtype: jax.typing.DTypeLike) -> jax.Array:
+        """Computes (x / 255 − mean) / std of uint8 `[B, H, W, C]`."""
+        # In this order no compiler can fuse a product and a sum, so all programs round
+        # in the same way.
         mean = 255 * jnp.asarray(self.mean, dtype)
         return (images.astype(dtype) - mean) / (255 * jnp.asarray(self.std, dtype))
 
     def augment(self, keys: jax.Array, images: jax.Array) -> jax.Array:
-        """Random crop and flip of uint8 `[B, H, W, C]`, with a key each, `[B]`.
+        """Crops and flips images at random.
 
-        The padding is black before normalisation, as torchvision's `RandomCrop` makes
-        it on the original's images.
+        The padding is black before normalisation, as in torchvision's `RandomCrop`.
+
+        Args:
+          keys: a random key for each image, `[B]`.
+          images: uint8 `[B, H, W, C]`.
         """
         return jax.vmap(self._augment_one)(keys, images)
 

@@ -1,8 +1,8 @@
-"""RandAugment, the strong view of an image, on the device.
+"""RandAugment on the device, for the strong view of a batch.
 
-Two operations in a row, drawn from OPERATIONS with a strength each, and at last a grey
-square (Cutout). The operations are Pillow's on bytes, to the bit but for what floating
-point makes of a whole number: a stretched value, a coordinate between two pixels.
+Applies two operations, sampled from OPERATIONS with a strength each, and a grey square
+(Cutout). The operations equal Pillow's on bytes, except where a floating-point value is
+rounded to another integer (stretched values, coordinates between two pixels).
 
 References:
   Cubuk et al., RandAugment, NeurIPS Datasets 2020.
@@ -18,15 +18,15 @@ import jax.numpy as jnp
 
 NUM_OPERATIONS = 2
 LARGEST_SQUARE = 0.5
-"""Of Cutout: at most so much of an image's width."""
+"""The largest square of Cutout, relative to the image's width."""
 GREY = (125, 123, 114)
 
 Operation = Callable[[jax.Array, jax.Array], jax.Array]
-"""(bytes as int32 `[H, W, 3]`, strength) to bytes as int32 `[H, W, 3]`."""
+"""A function of an image and a strength; images are int32 `[H, W, 3]`, 0 to 255."""
 
 
 def autocontrast(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Each channel stretched to 0 … 255."""
+    """Stretches each channel to 0 … 255."""
     del strength
     low = jnp.min(image, axis=(0, 1))
     high = jnp.max(image, axis=(0, 1))
@@ -35,24 +35,24 @@ def autocontrast(image: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def brightness(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Towards black."""
+    """Blends with black."""
     return _blend(jnp.zeros_like(image), image, strength)
 
 
 def color(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Towards grey, each pixel by itself."""
+    """Blends each pixel with its grey value."""
     return _blend(_luma(image)[..., None], image, strength)
 
 
 def contrast(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Towards the mean grey of the image."""
+    """Blends with the image's mean grey value."""
     luma = _luma(image)
     mean = (2 * jnp.sum(luma) + luma.size) // (2 * luma.size)
     return _blend(jnp.full_like(image, mean), image, strength)
 
 
 def equalize(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Each channel's histogram as flat as it gets."""
+    """Equalises the histogram of each channel."""
     del strength
 
     def one(channel: jax.Array) -> jax.Array:
@@ -67,19 +67,19 @@ def equalize(image: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def identity(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Nothing."""
+    """Returns the image."""
     del strength
     return image
 
 
 def posterize(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Only the first ⌊strength⌋ bits of each byte."""
+    """Keeps the first ⌊strength⌋ bits of each byte."""
     dropped = 8 - jnp.maximum(strength.astype(jnp.int32), 1)
     return (image >> dropped) << dropped
 
 
 def rotate(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """By `strength` degrees, counter-clockwise around the centre."""
+    """Rotates by `strength` degrees, counter-clockwise around the centre."""
     angle = -jnp.deg2rad(strength)
     cos, sin = jnp.cos(angle), jnp.sin(angle)
     center = jnp.array(image.shape[1::-1]) / 2
@@ -89,7 +89,7 @@ def rotate(image: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def sharpness(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Towards a blurred image, whose border stays."""
+    """Blends with a blurred image, except at the border."""
     height, width, _ = image.shape
     kernel = ((1, 1, 1), (1, 5, 1), (1, 1, 1))
     total = sum(
@@ -102,27 +102,27 @@ def sharpness(image: jax.Array, strength: jax.Array) -> jax.Array:
 
 
 def shear_x(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Rows moved by `strength` a row."""
+    """Shifts rows by `strength` times their index."""
     return _affine(image, (1, strength, 0, 0, 1, 0))
 
 
 def shear_y(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Columns moved by `strength` a column."""
+    """Shifts columns by `strength` times their index."""
     return _affine(image, (1, 0, 0, strength, 1, 0))
 
 
 def solarize(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """What is `strength` or brighter, inverted."""
+    """Inverts values of at least `strength`."""
     return jnp.where(image < strength, image, 255 - image)
 
 
 def translate_x(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """To the side, by `strength` of the width."""
+    """Shifts to the side, by `strength` times the width."""
     return _affine(image, (1, 0, strength * image.shape[1], 0, 1, 0))
 
 
 def translate_y(image: jax.Array, strength: jax.Array) -> jax.Array:
-    """Up or down, by `strength` of the height."""
+    """Shifts up or down, by `strength` times the height."""
     return _affine(image, (1, 0, 0, 0, 1, strength * image.shape[0]))
 
 
@@ -142,13 +142,17 @@ OPERATIONS: tuple[tuple[Operation, float, float], ...] = (
     (translate_x, -0.3, 0.3),
     (translate_y, -0.3, 0.3),
 )
-"""Each with its least and its largest strength."""
+"""Operations with their smallest and largest strengths."""
 
 
 def cutout(image: jax.Array, center: jax.Array, size: jax.Array) -> jax.Array:
-    """A grey square of `size` pixels' width around `center` (x, y), cut at the border.
+    """Draws a grey square, as Pillow does.
 
-    Of `[H, W, 3]`. Its corners are whole pixels, both included, as Pillow draws it.
+    Args:
+      image: int32 `[H, W, 3]`.
+      center: of the square, `[x, y]` in pixels.
+      size: width of the square in pixels. Its corners are rounded to pixels and belong
+        to it.
     """
     first = jnp.maximum(center - size / 2, 0).astype(jnp.int32)
     last = jnp.floor(first + size).astype(jnp.int32)
@@ -162,7 +166,12 @@ def cutout(image: jax.Array, center: jax.Array, size: jax.Array) -> jax.Array:
 
 
 def randaugment(keys: jax.Array, images: jax.Array) -> jax.Array:
-    """Strong views of uint8 `[B, H, W, 3]`, with a key each, `[B]`."""
+    """Applies RandAugment.
+
+    Args:
+      keys: a random key for each image, `[B]`.
+      images: uint8 `[B, H, W, 3]`.
+    """
     return jax.vmap(_one)(keys, images)
 
 
@@ -173,29 +182,29 @@ def _one(key: jax.Array, image: jax.Array) -> jax.Array:
     share = jax.random.uniform(strength_key, (NUM_OPERATIONS,))
     lows, highs = jnp.array(least)[which], jnp.array(largest)[which]
     strengths = lows + (highs - lows) * share
-    moved = image.astype(jnp.int32)
+    augmented = image.astype(jnp.int32)
     for index, strength in zip(which, strengths, strict=True):
-        moved = jax.lax.switch(index, operations, moved, strength)
+        augmented = jax.lax.switch(index, operations, augmented, strength)
     extent = jnp.array(image.shape[1::-1])
     center = jax.random.uniform(center_key, (2,)) * extent
     size = jax.random.uniform(size_key, maxval=LARGEST_SQUARE) * image.shape[1]
-    return cutout(moved, center, size).astype(jnp.uint8)
+    return cutout(augmented, center, size).astype(jnp.uint8)
 
 
 def _blend(towards: jax.Array, image: jax.Array, strength: jax.Array) -> jax.Array:
-    """`strength` of the image and the rest of the other, cut to whole numbers."""
+    """Interpolates from `towards` (strength 0) to the image (strength 1)."""
     strength = strength.astype(jnp.float32)
     return (towards + strength * (image - towards)).astype(jnp.int32)
 
 
 def _luma(image: jax.Array) -> jax.Array:
-    """`[H, W, 3]` to `[H, W]`, ITU-R 601 in 16 bits."""
+    """Computes the grey value `[H, W]` by ITU-R 601 in 16 bits."""
     weights = jnp.array([19595, 38470, 7471])
     return (jnp.sum(image * weights, axis=-1) + 0x8000) >> 16
 
 
 def _affine(image: jax.Array, matrix: tuple[jax.typing.ArrayLike, ...]) -> jax.Array:
-    """The pixel nearest to (ax + by + c, dx + ey + f) at each (x, y); black outside."""
+    """Moves the pixel at (ax + by + c, dx + ey + f) to (x, y); black outside."""
     a, b, c, d, e, f = matrix
     height, width, _ = image.shape
     y, x = jnp.mgrid[:height, :width] + 0.5

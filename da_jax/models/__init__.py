@@ -1,18 +1,27 @@
-"""MODELS: every architecture by mdistiller's name."""
+"""MODELS: the architectures, by mdistiller's names."""
 
 import functools
+import inspect
 from collections.abc import Callable
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
-from da_jax.errors import unknown_name
+from da_jax.errors import UserError, unknown_name
 from da_jax.models import mobilenetv2, resnet, shufflenetv1, shufflenetv2, vgg, wrn
+from da_jax.models.checks import check_axis, check_logits
 from da_jax.models.convolution import Precision
-from da_jax.models.layers import Dtype
 from da_jax.models.network import Network, Stages
 
-__all__ = ["MODELS", "Network", "Stages", "create_model"]
+__all__ = [
+    "MODELS",
+    "Network",
+    "Stages",
+    "check_axis",
+    "check_logits",
+    "create_model",
+]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "resnet8": functools.partial(resnet.cifar_resnet, 8),
@@ -45,29 +54,47 @@ def create_model(
     name: str,
     num_classes: int = 100,
     *,
-    dtype: Dtype = jnp.float32,
+    dtype: jax.typing.DTypeLike = jnp.float32,
     precision: Precision = None,
     axis_name: str | None = None,
 ) -> nn.Module:
-    """The architecture `name` as a Flax module, without weights.
+    """Creates the architecture `name` as a Flax module, without weights.
 
-    `model.apply(variables, images, train=False)` takes normalised images
-    `[B, 32, 32, 3]` and gives `(logits [B, num_classes], features)`; with `train=True`
-    batch norm uses the batch's statistics and `mutable=["batch_stats"]` returns the
-    running ones.
+    An entry of `MODELS` gets the arguments below that it takes. Our architectures take
+    all of them, and return `(logits [B, num_classes], features)` for normalised images
+    `[B, 32, 32, 3]`; `da_jax.models.forward` calls them and any other module.
 
     Args:
       name: a key of `MODELS`.
-      num_classes: width of the logits.
+      num_classes: width of the logits; `check_logits` checks a module that doesn't take
+        it.
       dtype: of the activations; parameters are float32, or float64 with it.
-      precision: of the products, as `jax.lax` has it; None is the device's default.
-      axis_name: the pmapped axis over which batch norm takes its statistics.
+      precision: of the products, as `jax.lax` has it; None is the device's default. A
+        module that doesn't take it computes in float32.
+      axis_name: the pmapped axis over which batch norm takes its statistics; see
+        `check_axis` for a module that doesn't take it.
 
     Raises:
-      UserError: no such architecture.
+      UserError: there is no such architecture, or it has no activations of `dtype`.
     """
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
-    return MODELS[name](
-        num_classes=num_classes, dtype=dtype, precision=precision, axis_name=axis_name
-    )
+    parameters = inspect.signature(MODELS[name]).parameters.values()
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    taken = {parameter.name for parameter in parameters}
+    arguments = {
+        argument: value
+        for argument, value in {
+            "num_classes": num_classes,
+            "dtype": dtype,
+            "precision": precision,
+            "axis_name": axis_name,
+        }.items()
+        if takes_all or argument in taken
+    }
+    if "dtype" not in arguments and jnp.dtype(dtype) not in (jnp.float32, jnp.float64):
+        raise UserError(
+            f"{name} works in float32 only; use --config.precision=float32 or"
+            " tensorfloat32, or give it a field `dtype`"
+        )
+    return MODELS[name](**arguments)

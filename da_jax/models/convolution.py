@@ -1,9 +1,9 @@
-"""Convolutions whose gradients are fast on CPUs, in loops and conds as elsewhere.
+"""Convolutions whose gradients are fast on CPUs, inside loops and conds too.
 
-The gradients of a convolution are convolutions too, but JAX states them with the axes
-of images and kernel in another order. XLA's CPU compiler puts such an order right only
-outside of loops and conds; inside it takes its generic path, which is some 70 times
-slower. Here they are stated in the order it knows, images `BHWC` and kernels `HWIO`.
+The gradients of a convolution are convolutions, which JAX writes with the axes of
+images and kernels permuted. XLA's CPU compiler permutes them back only outside of loops
+and conds; inside, its generic implementation is about 70 times slower. Here they are
+written in the order that has a fast implementation, images `BHWC` and kernels `HWIO`.
 """
 
 import functools
@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 
 DIMENSIONS = ("NHWC", "HWIO", "NHWC")
-"""The order of axes of images, kernels and outputs."""
+"""The axes of images, kernels and outputs."""
 
 Precision = str | jax.lax.Precision | None
-"""Of products, as `jax.lax` names it; None is the device's default."""
+"""The precision of products, as in `jax.lax`; None is the device's default."""
 
 Padding = tuple[tuple[int, int], tuple[int, int]]
 
 Settings = tuple[int, Padding, Precision]
-"""The stride of both axes, their padding, and the precision."""
+"""Stride, padding and precision; both axes have the same stride."""
 
 
 def conv_general_dilated(
@@ -35,18 +35,22 @@ def conv_general_dilated(
     precision: Precision = None,
     **options: Any,
 ) -> jax.Array:
-    """`jax.lax.conv_general_dilated` as Flax calls it, with gradients of ours.
+    """Computes `jax.lax.conv_general_dilated`, with gradients that are fast on CPUs.
 
-    Grouped convolutions have JAX's.
+    Has the signature with which `flax.linen.Conv` calls its `conv_general_dilated`.
+    Grouped convolutions have JAX's gradients.
 
     Args:
       inputs: `[B, H, W, I]`.
       kernel: `[h, w, I / groups, O]`.
       window_strides: of both axes, equal.
       padding: before and after, of both axes.
-      feature_group_count: the groups.
+      feature_group_count: the number of groups.
       precision: of the products.
-      **options: the others of `jax.lax.conv_general_dilated`: Flax's defaults.
+      **options: other arguments of `jax.lax.conv_general_dilated`, at Flax's defaults.
+
+    Returns:
+      `[B, H / stride, W / stride, O]`, up to padding.
     """
     if feature_group_count == 1:
         settings = (window_strides[0], (padding[0], padding[1]), precision)
@@ -100,7 +104,7 @@ _convolve.defvjp(_forward, _backward)
 def _gradients(
     settings: Settings, inputs: jax.Array, kernel: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """JAX's own."""
+    """Computes the gradients as JAX does."""
     _, transpose = jax.vjp(
         lambda inputs, kernel: _plain(inputs, kernel, settings), inputs, kernel
     )
@@ -110,15 +114,15 @@ def _gradients(
 def _gradients_for_cpus(
     settings: Settings, inputs: jax.Array, kernel: jax.Array, cotangent: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The same as convolutions of `BHWC` and `HWIO`."""
+    """Computes the same gradients as convolutions of `BHWC` and `HWIO`."""
     stride, padding, precision = settings
     if kernel.shape[:2] == (1, 1) and padding == ((0, 0), (0, 0)):
-        return _gradients_of_a_pixel(inputs, kernel, cotangent, stride, precision)
+        return _gradients_of_one_by_one(inputs, kernel, cotangent, stride, precision)
     axes = [
         (inputs.shape[axis], kernel.shape[axis - 1], cotangent.shape[axis])
         for axis in (1, 2)
     ]
-    # To the images: the kernel's mirror image over gradients with gaps of the stride.
+    # Towards the images: the flipped kernel over the cotangent, dilated by the stride.
     gaps = [(0, 0, 0)]
     for (size, window, out), (before, _) in zip(axes, padding, strict=True):
         low = window - 1 - before
@@ -130,7 +134,7 @@ def _gradients_for_cpus(
         kernel[::-1, ::-1].swapaxes(2, 3),
         (1, ((0, 0), (0, 0)), precision),
     )
-    # To the kernel: images and their gradients, summed over the batch as if channels.
+    # Towards the kernel: the batch takes the place of the channels.
     overlaps = [
         (before, window + (out - 1) * stride - size - before)
         for (size, window, out), (before, _) in zip(axes, padding, strict=True)
@@ -147,21 +151,21 @@ def _gradients_for_cpus(
     return to_inputs, to_kernel.transpose(1, 2, 0, 3)
 
 
-def _gradients_of_a_pixel(
+def _gradients_of_one_by_one(
     inputs: jax.Array,
     kernel: jax.Array,
     cotangent: jax.Array,
     stride: int,
     precision: Precision,
 ) -> tuple[jax.Array, jax.Array]:
-    """Of a 1×1 kernel, as matrix products of the pixels that it has seen."""
-    seen = inputs[:, ::stride, ::stride]
-    to_kernel = jnp.einsum("bhwi,bhwo->io", seen, cotangent, precision=precision)
-    to_seen = jnp.einsum("bhwo,io->bhwi", cotangent, kernel[0, 0], precision=precision)
-    unseen = [
+    """Computes the gradients of a 1×1 kernel as matrix products."""
+    used = inputs[:, ::stride, ::stride]
+    to_kernel = jnp.einsum("bhwi,bhwo->io", used, cotangent, precision=precision)
+    to_used = jnp.einsum("bhwo,io->bhwi", cotangent, kernel[0, 0], precision=precision)
+    unused = [
         (0, size - (out - 1) * stride - 1, stride - 1)
         for size, out in zip(inputs.shape[1:3], cotangent.shape[1:3], strict=True)
     ]
     zero = jnp.zeros((), cotangent.dtype)
-    to_inputs = jax.lax.pad(to_seen, zero, [(0, 0, 0), *unseen, (0, 0, 0)])
+    to_inputs = jax.lax.pad(to_used, zero, [(0, 0, 0), *unused, (0, 0, 0)])
     return to_inputs, to_kernel[None, None]

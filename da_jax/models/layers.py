@@ -1,7 +1,7 @@
-"""The layers all families share: PyTorch's conventions in Flax.
+"""Layers with PyTorch's conventions, shared by all architectures.
 
 Images are `[B, H, W, C]`. Convolutions pad explicitly, because Flax's `SAME` pads a
-stride-2 convolution on the other side than PyTorch does.
+stride-2 convolution on another side than PyTorch does.
 """
 
 import functools
@@ -18,18 +18,18 @@ Dtype = jax.typing.DTypeLike
 Initializer = nn.initializers.Initializer
 
 KAIMING_NORMAL = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-"""`torch.nn.init.kaiming_normal_(mode="fan_out")`: normal, not truncated. With groups,
-the fan is that of all of them, as PyTorch counts it."""
+"""`torch.nn.init.kaiming_normal_(mode="fan_out")`: normal, not truncated. The fan of a
+grouped convolution is that of all groups, as in PyTorch."""
 
 TORCH_UNIFORM = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 """U(±1/√fan_in), PyTorch's default for weights of convolutions and linear layers."""
 
 SMALL_NORMAL = nn.initializers.normal(0.01)
-"""The weights of some classifiers."""
+"""The initialisation of some classifiers' weights."""
 
 
 def parameter_dtype(dtype: Dtype) -> Dtype:
-    """Parameters and statistics are at least float32, whatever the activations are."""
+    """Returns the dtype of parameters and statistics: at least float32."""
     return jnp.promote_types(dtype, jnp.float32)
 
 
@@ -46,7 +46,7 @@ def conv(
     precision: Precision = None,
     name: str,
 ) -> nn.Conv:
-    """A square convolution that keeps an image's size at stride 1."""
+    """Creates a square convolution that keeps the size of images at stride 1."""
     return nn.Conv(
         features,
         (kernel_size, kernel_size),
@@ -65,7 +65,7 @@ def conv(
 
 
 def torch_bias(fan_in: int) -> Initializer:
-    """U(±1/√fan_in), PyTorch's default for biases."""
+    """Creates the initialiser U(±1/√fan_in), PyTorch's default for biases."""
     bound = 1.0 / math.sqrt(fan_in)
 
     def init(
@@ -77,11 +77,14 @@ def torch_bias(fan_in: int) -> Initializer:
 
 
 class Linear(nn.Module):
-    """`torch.nn.Linear`: `[B, in]` to `[B, features]`.
+    """A linear layer as `torch.nn.Linear`.
 
     Attributes:
-      kernel_init: of the weights, by default PyTorch's.
-      bias_init: of the biases, by default PyTorch's.
+      features: width of the outputs.
+      dtype: parameters have it, or float32 if it is smaller.
+      precision: of the product.
+      kernel_init: of the weights; PyTorch's by default.
+      bias_init: of the biases; PyTorch's by default.
     """
 
     features: int
@@ -92,7 +95,7 @@ class Linear(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
-        """`[B, in]` to `[B, features]`, at least in float32."""
+        """Maps `[B, in]` to `[B, features]`, at least in float32."""
         width = inputs.shape[-1]
         bias_init = self.bias_init or torch_bias(width)
         param_dtype = parameter_dtype(self.dtype)
@@ -107,15 +110,17 @@ class Linear(nn.Module):
 
 
 class BatchNorm(nn.Module):
-    """`torch.nn.BatchNorm2d` over `[B, H, W, C]`, statistics over the global batch.
+    """Batch norm as `torch.nn.BatchNorm2d`, with statistics of the global batch.
 
-    Flax's own `BatchNorm` keeps the biased variance as its running variance; PyTorch
-    normalises with the biased and keeps the unbiased one, which a teacher's accuracy
-    and the ascent depend on.
+    Both normalise by the biased variance, but the running variance is biased in
+    `flax.linen.BatchNorm` and unbiased in PyTorch. A teacher's accuracy and the ascent
+    depend on it.
 
     Attributes:
+      dtype: of the outputs.
       axis_name: the pmapped axis the batch is split over, or None.
-      momentum: how much of the old statistics stays (PyTorch's is 1 minus this).
+      momentum: weight of the old running statistics (1 minus PyTorch's).
+      epsilon: added to the variance.
     """
 
     dtype: Dtype = jnp.float32
@@ -125,7 +130,12 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """Normalises by the batch when `train`, else by the running statistics."""
+        """Normalises `[B, H, W, C]` by the batch, or by the running statistics.
+
+        Args:
+          inputs: `[B, H, W, C]`.
+          train: whether to normalise by the batch and update the running statistics.
+        """
         features = inputs.shape[-1]
         param_dtype = parameter_dtype(self.dtype)
         scale = self.param("scale", nn.initializers.ones, (features,), param_dtype)
@@ -152,7 +162,7 @@ class BatchNorm(nn.Module):
     def _batch_statistics(
         self, values: jax.Array
     ) -> tuple[jax.Array, jax.Array, jax.Array | int]:
-        """Mean and biased variance `[C]` of the global batch, and how many values."""
+        """Computes mean and biased variance `[C]`, and the number of values."""
         mean = _global_mean(jnp.mean(values, axis=(0, 1, 2)), self.axis_name)
         squares = jnp.mean(jnp.square(values - mean), axis=(0, 1, 2))
         var = _global_mean(squares, self.axis_name)
@@ -167,12 +177,12 @@ def _global_mean(value: jax.Array, axis_name: str | None) -> jax.Array:
 
 
 def channel_shuffle(inputs: jax.Array, groups: int) -> jax.Array:
-    """Channels `[B, H, W, groups × C]` dealt out anew: one of each group in turn."""
+    """Interleaves the groups of channels of `[B, H, W, groups × C]`."""
     *image, channels = inputs.shape
     split = inputs.reshape(*image, groups, channels // groups)
     return split.swapaxes(-1, -2).reshape(inputs.shape)
 
 
 def global_average(inputs: jax.Array) -> jax.Array:
-    """`[B, H, W, C]` to `[B, C]`, at least in float32."""
+    """Averages `[B, H, W, C]` over the pixels to `[B, C]`, at least in float32."""
     return jnp.mean(inputs, axis=(1, 2), dtype=parameter_dtype(inputs.dtype))

@@ -1,4 +1,4 @@
-"""MobileNetV2 at half width, as mdistiller has it for CIFAR: `MobileNetV2`.
+"""mdistiller's MobileNetV2 for CIFAR, at half width: `MobileNetV2`.
 
 References:
   Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018.
@@ -22,7 +22,7 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-"""(expansion, filters at full width, blocks, strides of the first) of each stage."""
+"""(expansion, filters at full width, blocks, stride of the first) of each stage."""
 
 FEATURE_STAGES = (1, 2, 4, 6)
 """The stages whose outputs are features."""
@@ -32,7 +32,13 @@ LAST_FILTERS = 1280
 
 
 class InvertedResidual(Part):
-    """1×1 up, 3×3 depthwise, 1×1 down without ReLU, and a shortcut where it fits."""
+    """1×1 expansion, 3×3 depthwise, 1×1 projection, and a shortcut if shapes agree.
+
+    Attributes:
+      expansion: width of the depthwise convolution, relative to the inputs'.
+      filters: width of the outputs.
+      strides: of the depthwise convolution.
+    """
 
     expansion: int
     filters: int
@@ -40,7 +46,7 @@ class InvertedResidual(Part):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, filters]`."""
+        """Maps `[B, H, W, C]` to `[B, H / strides, W / strides, filters]`."""
         width = self.expansion * inputs.shape[-1]
         x = self.conv(width, 1, name="expand_conv")(inputs)
         x = nn.relu(self.norm("expand_bn")(x, train))
@@ -52,10 +58,10 @@ class InvertedResidual(Part):
 
 
 class MobileNetV2(Network):
-    """A MobileNetV2; its stem halves the image.
+    """A MobileNetV2; its stem halves the size of the image.
 
     Attributes:
-      width: factor of the filters, but for the last convolution's.
+      width: factor of the filters, except for the last convolution's.
     """
 
     width: float = 0.5
@@ -68,14 +74,14 @@ class MobileNetV2(Network):
 
     @property
     def norm_paths(self) -> list[tuple[str, str]]:
-        """See `Network`; here it is the batch norm that ends a stage."""
+        """See `Network`; these end a stage, and no ReLU follows them."""
         last = {stage: STAGES[stage][2] - 1 for stage in FEATURE_STAGES}
         return [(f"blocks{stage}_{last[stage]}", "project_bn") for stage in last]
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The stem and stages at 16, 8, 4 and 2 pixels.
+        """Computes the stem and the stages at 16, 8, 4 and 2 pixels.
 
-        No ReLU follows a stage, so `preact_feats` is `feats`; the original has none.
+        No ReLU follows a stage, so `preact_feats` are `feats`; mdistiller has none.
         """
         x = self.conv(int(STEM_FILTERS * self.width), 3, 2, name="conv1")(images)
         x = nn.relu(self.norm("bn1")(x, train))

@@ -1,4 +1,4 @@
-"""What every architecture has in common: its interface, precision and layers."""
+"""The base class of the architectures: interface, precision and layers."""
 
 from typing import Any, ClassVar, NamedTuple
 
@@ -21,21 +21,21 @@ PRECISIONS: dict[str, dict[str, Any]] = {
     "tensorfloat32": {"dtype": jnp.float32, "precision": "tensorfloat32"},
     "bfloat16": {"dtype": jnp.bfloat16, "precision": "highest"},
 }
-"""What a network's `dtype` and `precision` are, by the name a config has for it.
+"""A network's `dtype` and `precision`, by the config's name for them.
 
 float32 is float32 on every device. tensorfloat32 rounds the factors of products to 10
-bits on GPUs that can, as PyTorch's convolutions do by default; elsewhere it is float32
-or better than bfloat16. bfloat16 has activations of 7 bits, but parameters, batch
-statistics and logits in float32.
+bits of mantissa on GPUs that support it, as PyTorch's convolutions do by default; other
+devices use float32 or another precision above bfloat16. bfloat16 has activations with 7
+bits, but parameters, batch statistics and logits in float32.
 """
 
 
 class Part(nn.Module, kw_only=True):
-    """A network or a block of one.
+    """A network, a block of one, or a distillation method.
 
     Attributes:
       dtype: of the activations; parameters are float32, or float64 with it.
-      precision: of the products, as `jax.lax` has it; None is the device's default.
+      precision: of the products, as in `jax.lax`; None is the device's default.
       axis_name: the pmapped axis the batch is split over, or None.
       kernel_init: of the convolutions.
     """
@@ -47,14 +47,14 @@ class Part(nn.Module, kw_only=True):
 
     @property
     def inherited(self) -> dict[str, Any]:
-        """The attributes that a block has from its network."""
+        """The attributes that a network passes to its blocks."""
         names = ("dtype", "precision", "axis_name", "kernel_init")
         return {name: getattr(self, name) for name in names}
 
     def conv(
         self, features: int, kernel_size: int, strides: int = 1, **options: Any
     ) -> nn.Conv:
-        """`layers.conv` of this part's precision and initialisation."""
+        """Creates a `layers.conv` with this part's precision and initialisation."""
         return conv(
             features,
             kernel_size,
@@ -66,7 +66,7 @@ class Part(nn.Module, kw_only=True):
         )
 
     def norm(self, name: str, momentum: float = 0.9) -> BatchNorm:
-        """`layers.BatchNorm` of this part's precision, over the global batch."""
+        """Creates a `layers.BatchNorm` with this part's dtype and axis."""
         return BatchNorm(self.dtype, self.axis_name, momentum, name=name)
 
 
@@ -78,12 +78,12 @@ class Norm(NamedTuple):
 
 
 class Stages(NamedTuple):
-    """What a network makes of images, before it classifies them.
+    """A network's features.
 
     Attributes:
-      feats: the stem's outputs and the stages', `[B, H, W, C]`.
-      preact_feats: the same before the last ReLU; the first as in `feats`.
-      pooled_feat: what is classified, `[B, C]`.
+      feats: the outputs of the stem and of each stage, `[B, H, W, C]`.
+      preact_feats: the same before the last ReLU; the first is that of `feats`.
+      pooled_feat: the classifier's inputs, `[B, C]`.
     """
 
     feats: list[jax.Array]
@@ -92,7 +92,7 @@ class Stages(NamedTuple):
 
 
 class Network(Part, kw_only=True):
-    """An architecture: its family has the stages, and the attributes that differ.
+    """An architecture; subclasses define `stages` and, for OFD, `norm_paths`.
 
     Attributes:
       num_classes: width of the logits.
@@ -103,33 +103,36 @@ class Network(Part, kw_only=True):
     CLASSIFIER: ClassVar[str] = "fc"
     """Name of the last layer."""
     CLASSIFIER_INIT: ClassVar[dict[str, Any]] = {}
-    """`kernel_init` and `bias_init` of the last layer, where they aren't PyTorch's."""
+    """`kernel_init` and `bias_init` of the last layer, if they aren't PyTorch's."""
 
     @property
     def norm_paths(self) -> list[tuple[str, str]]:
-        """Where the batch norms before the stages' last ReLUs are, if there are any.
+        """The batch norms before the stages' last ReLUs, without the stem's.
 
-        A block and the name of its batch norm for every stage but the stem; "" for the
-        block of one that stands alone.
+        Each is the name of a block and of its batch norm; "" if it is in no block.
         """
         return []
 
     def norms_before_relu(self, params: Any) -> list[Norm]:
-        """The batch norms at `norm_paths`."""
+        """Returns the parameters of the batch norms at `norm_paths`."""
         blocks = [
             (params[block] if block else params, n) for block, n in self.norm_paths
         ]
         return [Norm(block[n]["scale"], block[n]["bias"]) for block, n in blocks]
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The network but for its classifier, on images `[B, 32, 32, 3]`."""
+        """Computes the features of images `[B, 32, 32, 3]`."""
         raise NotImplementedError
 
     @nn.compact
     def __call__(
         self, images: jax.Array, train: bool = False
     ) -> tuple[jax.Array, dict[str, Any]]:
-        """Logits and features of normalised images `[B, 32, 32, 3]`.
+        """Computes logits and features.
+
+        Args:
+          images: normalised, `[B, 32, 32, 3]`.
+          train: whether batch norm normalises by the batch.
 
         Returns:
           The logits `[B, K]`, and the fields of `Stages`.

@@ -1,8 +1,8 @@
-"""ResNets: CIFAR's (`resnet8` … `resnet110`, `resnet8x4`, `resnet32x4`) and, in
-ImageNet's style, `ResNet18` and `ResNet50`.
+"""ResNets: `resnet8` … `resnet110`, `resnet8x4`, `resnet32x4`, `ResNet18`, `ResNet50`.
 
-CIFAR's have three stages of basic blocks, at 32, 16 and 8 pixels; those of ImageNet's
-style a fourth at 4, and a stem of 3×3 without pooling.
+CIFAR's ResNets have three stages of basic blocks, at 32, 16 and 8 pixels. `ResNet18`
+and `ResNet50` are ImageNet's, with a fourth stage at 4 pixels and a stem of 3×3 without
+pooling.
 
 References:
   He et al., Deep Residual Learning for Image Recognition, CVPR 2016, section 4.
@@ -19,28 +19,36 @@ from da_jax.models.layers import global_average
 from da_jax.models.network import Network, Part, Stages
 
 NARROW = (16, 16, 32, 64)
-"""Filters of the stem and of the stages."""
+"""Filters of the stem and of each stage."""
 WIDE = (32, 64, 128, 256)
-"""The same in the "x4" networks."""
+"""The same for `resnet8x4` and `resnet32x4`."""
 IMAGENET = (64, 64, 128, 256, 512)
-"""The same in ImageNet's style."""
+"""The same for `ResNet18` and `ResNet50`."""
 
 BOTTLENECK_EXPANSION = 4
 
 
 class Block(Part):
-    """A branch of convolutions and a shortcut; outputs after and before ReLU."""
+    """A residual block: a branch of convolutions and a shortcut.
+
+    Attributes:
+      filters: of its 3×3 convolutions.
+      strides: of its first 3×3 convolution and of the shortcut.
+    """
 
     filters: int
     strides: int
 
     def branch(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, width]`."""
+        """Maps `[B, H, W, C]` to `[B, H / strides, W / strides, width]`."""
         raise NotImplementedError
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, width]`, twice."""
+        """Computes the outputs after and before the last ReLU.
+
+        Maps `[B, H, W, C]` to `[B, H / strides, W / strides, width]`, twice.
+        """
         x = self.branch(inputs, train)
         width = x.shape[-1]
         if self.strides != 1 or inputs.shape[-1] != width:
@@ -51,7 +59,7 @@ class Block(Part):
 
 
 class BasicBlock(Block):
-    """Two 3×3 convolutions; `filters` wide."""
+    """A block of two 3×3 convolutions, with outputs of width `filters`."""
 
     def branch(self, inputs: jax.Array, train: bool) -> jax.Array:
         """See `Block`."""
@@ -62,7 +70,7 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """Convolutions of 1×1, 3×3 and 1×1; four times `filters` wide."""
+    """A block of 1×1, 3×3 and 1×1 convolutions, with outputs of width 4 `filters`."""
 
     def branch(self, inputs: jax.Array, train: bool) -> jax.Array:
         """See `Block`."""
@@ -78,8 +86,8 @@ class ResNet(Network):
     """A ResNet.
 
     Attributes:
-      blocks: how many in each stage.
-      filters: of the stem and of the stages.
+      blocks: number of blocks in each stage.
+      filters: of the stem and of each stage.
       block: `BasicBlock` or `Bottleneck`.
     """
 
@@ -97,7 +105,7 @@ class ResNet(Network):
         ]
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The stem and three or four stages."""
+        """Computes the stem and three or four stages."""
         x = self.conv(self.filters[0], 3, name="conv1")(images)
         x = nn.relu(self.norm("bn1")(x, train))
         feats, preact_feats = [x], [x]
@@ -117,7 +125,7 @@ class ResNet(Network):
 def cifar_resnet(
     depth: int, filters: tuple[int, ...] = NARROW, **attributes: Any
 ) -> ResNet:
-    """CIFAR's ResNet of `depth` 6n + 2: three stages of n basic blocks."""
+    """Creates CIFAR's ResNet of `depth` 6n + 2: three stages of n basic blocks."""
     return ResNet((depth // 6,) * 3, filters, **attributes)
 
 

@@ -1,4 +1,4 @@
-"""ShuffleNet of three groups, as mdistiller has it for CIFAR: `ShuffleV1`.
+"""mdistiller's ShuffleNet for CIFAR, with three groups: `ShuffleV1`.
 
 References:
   Zhang et al., ShuffleNet, CVPR 2018.
@@ -24,8 +24,15 @@ GROUPS = 3
 
 
 class ShuffleUnit(Part):
-    """1×1 in groups, shuffle, 3×3 depthwise, 1×1 in groups; added to the input, or at
-    stride 2 put beside its average. Outputs after and before ReLU."""
+    """1×1 grouped convolution, shuffle, 3×3 depthwise and 1×1 grouped convolution.
+
+    The result is added to the inputs or, at stride 2, concatenated with their average.
+
+    Attributes:
+      filters: width of the outputs.
+      strides: of the depthwise convolution.
+      first_groups: groups of the first convolution.
+    """
 
     filters: int
     strides: int
@@ -33,7 +40,10 @@ class ShuffleUnit(Part):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, filters]`, twice."""
+        """Computes the outputs after and before the last ReLU.
+
+        Maps `[B, H, W, C]` to `[B, H / strides, W / strides, filters]`, twice.
+        """
         filters = self.filters - (inputs.shape[-1] if self.strides == 2 else 0)
         narrow = filters // 4
         x = self.conv(narrow, 1, groups=self.first_groups, name="conv1")(inputs)
@@ -59,7 +69,7 @@ class ShuffleNetV1(Network):
     CLASSIFIER = "linear"
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The stem and three stages."""
+        """Computes the stem and three stages."""
         x = self.conv(STEM_FILTERS, 1, name="conv1")(images)
         x = nn.relu(self.norm("bn1")(x, train))
         feats, preact_feats = [x], [x]

@@ -1,4 +1,4 @@
-"""ShuffleNetV2 at full width, as mdistiller has it for CIFAR: `ShuffleV2`.
+"""mdistiller's ShuffleNetV2 for CIFAR, at full width: `ShuffleV2`.
 
 References:
   Ma et al., ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design,
@@ -25,33 +25,37 @@ LAST_FILTERS = 1024
 
 
 class SplitUnit(Part):
-    """Half of the channels pass, half are convolved; then both are shuffled.
-
-    Returns the output, and the halves before the ReLU and the shuffle.
-    """
+    """A unit that convolves half of the channels and shuffles both halves."""
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to the same shape, twice."""
-        passed, x = jnp.split(inputs, 2, axis=-1)
+        """Computes the outputs, and both halves before the last ReLU and the shuffle.
+
+        Maps `[B, H, W, C]` to the same shape, twice.
+        """
+        unchanged, x = jnp.split(inputs, 2, axis=-1)
         half = x.shape[-1]
         x = nn.relu(self.norm("bn1")(self.conv(half, 1, name="conv1")(x), train))
         x = self.conv(half, 3, groups=half, name="conv2")(x)
         x = self.conv(half, 1, name="conv3")(self.norm("bn2")(x, train))
         preact = self.norm("bn3")(x, train)
-        outputs = jnp.concatenate([passed, nn.relu(preact)], axis=-1)
-        preact = jnp.concatenate([passed, preact], axis=-1)
+        outputs = jnp.concatenate([unchanged, nn.relu(preact)], axis=-1)
+        preact = jnp.concatenate([unchanged, preact], axis=-1)
         return channel_shuffle(outputs, 2), preact
 
 
 class DownUnit(Part):
-    """Two branches at stride 2, half of `filters` each, shuffled."""
+    """A unit of two branches at stride 2, concatenated and shuffled.
+
+    Attributes:
+      filters: width of the outputs.
+    """
 
     filters: int
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> jax.Array:
-        """`[B, H, W, C]` to `[B, H / 2, W / 2, filters]`."""
+        """Maps `[B, H, W, C]` to `[B, H / 2, W / 2, filters]`."""
         width, half = inputs.shape[-1], self.filters // 2
         left = self.conv(width, 3, 2, groups=width, name="conv1")(inputs)
         left = self.conv(half, 1, name="conv2")(self.norm("bn1")(left, train))
@@ -72,7 +76,10 @@ class ShuffleNetV2(Network):
     CLASSIFIER = "linear"
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The stem and three stages; `preact_feats` is before ReLU and shuffle."""
+        """Computes the stem and three stages.
+
+        `preact_feats` are before the last ReLU and the shuffle.
+        """
         x = self.conv(STEM_FILTERS, 1, name="conv1")(images)
         x = nn.relu(self.norm("bn1")(x, train))
         feats, preact_feats = [x], [x]

@@ -20,7 +20,7 @@ class VGG(Network):
     """A VGG: five blocks of 3×3 convolutions, at 32, 16, 8, 4 and 4 pixels.
 
     Attributes:
-      convolutions: how many in each block.
+      convolutions: number of convolutions in each block.
     """
 
     convolutions: tuple[int, int, int, int, int]
@@ -38,7 +38,7 @@ class VGG(Network):
         return [("", f"block{block}_bn{count - 1}") for block, count in blocks]
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The five blocks; the first is the stem."""
+        """Computes the five blocks; the first is the stem."""
         x = images
         feats, preact_feats = [], []
         for block, convolutions in enumerate(self.convolutions):

@@ -14,12 +14,18 @@ from da_jax.models.layers import global_average
 from da_jax.models.network import Network, Part, Stages
 
 TWICE = 0.9**2
-"""Momentum of the batch norms that follow a stage. The original's forward calls them a
-second time for `preact_feats`, which moves their running statistics twice a batch."""
+"""Momentum of the batch norms that follow a stage. mdistiller's forward pass calls them
+again for `preact_feats`, which updates their running statistics twice per batch."""
 
 
 class PreactivationBlock(Part):
-    """Batch norm and ReLU before each of two 3×3 convolutions, and a shortcut."""
+    """Batch norm and ReLU before each of two 3×3 convolutions, and a shortcut.
+
+    Attributes:
+      filters: width of the outputs.
+      strides: of the first convolution and of the shortcut.
+      first_momentum: of the first batch norm.
+    """
 
     filters: int
     strides: int
@@ -27,7 +33,7 @@ class PreactivationBlock(Part):
 
     @nn.compact
     def __call__(self, inputs: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """`[B, H, W, C]` to `[B, H / strides, W / strides, filters]`.
+        """Maps `[B, H, W, C]` to `[B, H / strides, W / strides, filters]`.
 
         Returns:
           The outputs, and the normalised inputs `[B, H, W, C]`.
@@ -48,7 +54,7 @@ class WideResNet(Network):
 
     Attributes:
       depth: 6n + 4, with n blocks in each stage.
-      width: of the stages, in 16, 32 and 64 filters.
+      width: factor of the stages' 16, 32 and 64 filters.
     """
 
     depth: int
@@ -62,7 +68,10 @@ class WideResNet(Network):
         return [("block2_0", "bn1"), ("block3_0", "bn1"), ("", "bn1")]
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
-        """The stem and three stages; `preact_feats` is the batch norm that follows."""
+        """Computes the stem and three stages.
+
+        `preact_feats` are the outputs of the batch norm that follows a stage.
+        """
         x = self.conv(16, 3, name="conv1")(images)
         feats, preact_feats = [x], [x]
         for stage in (1, 2, 3):

@@ -1,1 +1,1 @@
-"""What is kept on disk: networks, checkpoints, files."""
+"""Networks, checkpoints and files on disk."""

@@ -1,4 +1,4 @@
-"""The sha256 of each array of a tree: Orbax gives flipped bits back without a word."""
+"""Checksums of trees of arrays: Orbax restores flipped bits without an error."""
 
 import hashlib
 from pathlib import Path
@@ -14,7 +14,7 @@ Tree = dict[str, Any]
 
 
 def digests(tree: Tree) -> dict[str, str]:
-    """The sha256 of each leaf's dtype, shape and bytes, by its path."""
+    """Computes the sha256 of each leaf's dtype, shape and bytes, by its path."""
     leaves = flax.traverse_util.flatten_dict(tree, sep="/")
     return {path: _digest(np.asarray(leaf)) for path, leaf in leaves.items()}
 
@@ -26,10 +26,10 @@ def _digest(array: np.ndarray) -> str:
 
 
 def verify(directory: Path, tree: Tree, expected: dict[str, str]) -> None:
-    """Compares a tree that was read from `directory` with its sha256s.
+    """Compares a tree that was read from `directory` with the expected checksums.
 
     Raises:
-      UserError: a leaf is missing, too many, or not what was written.
+      UserError: a leaf is missing, unexpected, or differs.
     """
     found = digests(tree)
     differing = [path for path in expected if found.get(path) != expected[path]]

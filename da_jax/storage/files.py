@@ -1,4 +1,4 @@
-"""Files of text and JSON, written whole or not at all."""
+"""Text and JSON files, written completely or not at all."""
 
 import json
 from pathlib import Path
@@ -8,20 +8,20 @@ from da_jax.errors import unreadable
 
 
 def write_text(path: Path, content: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a text file completely or not at all."""
     temporary = path.with_name(f".{path.name}.tmp")
-    # Names of files and JSON's strings may hold halves of characters.
+    # File names and JSON strings may hold lone surrogates.
     temporary.write_text(content, encoding="utf-8", errors="replace")
     temporary.replace(path)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """The same, of `content` as JSON."""
+    """Writes `content` as JSON, completely or not at all."""
     write_text(path, json.dumps(content, indent=1) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """What `write_json` wrote.
+    """Reads a JSON file.
 
     Raises:
       UserError: it can't be read.

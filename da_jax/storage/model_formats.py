@@ -1,8 +1,8 @@
 """FORMATS: how the weights of a model folder can be stored.
 
-A bundled architecture's arrays have PyTorch's names and layouts in safetensors and
-PyTorch files, so that PyTorch loads them as they are; any other network's have the path
-of the Flax variable, its parts joined by dots.
+In safetensors and PyTorch files, a bundled architecture's arrays have PyTorch's names
+and layouts, so that PyTorch can load them. Those of any other network are named by the
+path of the Flax variable, joined by dots.
 """
 
 from collections.abc import Callable
@@ -11,20 +11,20 @@ from typing import Any, NamedTuple
 
 import flax.serialization
 import flax.traverse_util
+import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
 from da_jax.storage.digests import Tree
-from da_jax.storage.orbax_options import this_process
 
 
 class Format(NamedTuple):
-    """How weights are stored.
+    """A way to store weights.
 
     Attributes:
       file: the name of the file, or of Orbax's folder.
-      write: from path, architecture and variables.
-      read: from path and architecture to variables.
+      write: writes variables, given the path, the architecture and them.
+      read: reads variables, given the path and the architecture.
     """
 
     file: str
@@ -41,6 +41,16 @@ def _read_orbax(path: Path, name: str) -> Tree:
     with _checkpointer() as checkpointer:
         variables: Tree = checkpointer.restore(path.absolute())
     return variables
+
+
+def this_process() -> ocp.options.MultiprocessingOptions:
+    """Options under which Orbax waits for no other process."""
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index,
+        active_processes={index},
+        barrier_sync_key_prefix=f"process_{index}",
+    )
 
 
 def _checkpointer() -> ocp.StandardCheckpointer:
@@ -82,7 +92,7 @@ def _read_torch(path: Path, name: str) -> Tree:
 
 
 def _named(name: str, variables: Tree) -> dict[str, np.ndarray]:
-    """Variables by PyTorch's names, or by their own where there are no such."""
+    """Names variables as PyTorch does; by their paths if there are no such names."""
     from convert.rules import is_bundled
     from convert.state_dict import to_numpy_state_dict
 
@@ -93,13 +103,13 @@ def _named(name: str, variables: Tree) -> dict[str, np.ndarray]:
 
 
 def _unnamed(name: str, arrays: dict[str, Any]) -> Tree:
-    """The inverse of `_named`."""
+    """Inverts `_named`."""
     from convert.rules import is_bundled
     from convert.state_dict import convert_state_dict
 
     if is_bundled(name):
         return convert_state_dict(name, arrays)
-    # A file has no place for a collection that is empty.
+    # These files don't store an empty collection.
     return {"batch_stats": {}, **flax.traverse_util.unflatten_dict(arrays, sep=".")}
 
 

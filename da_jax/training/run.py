@@ -14,8 +14,8 @@ from da_jax.config.configuration import create_hyperparameters, create_problem
 from da_jax.config.fields import differing_fields
 from da_jax.data import Dataset, Examples, hold_out, load_dataset, locations, take_part
 from da_jax.errors import UserError
-from da_jax.storage import checkpointing
 from da_jax.storage.files import read_json, write_json
+from da_jax.storage.model_folders import load_model
 from da_jax.training.parallel import Programs
 from da_jax.training.state import Hyperparameters, Variables
 
@@ -160,7 +160,7 @@ def load_teacher(config: ConfigDict, dataset: Dataset) -> Variables:
       UserError: it is missing or damaged, or doesn't fit the config or the data set.
     """
     directory = Path(config.teacher.checkpoint)
-    teacher = checkpointing.load_model(directory)
+    teacher = load_model(directory)
     expected = (config.teacher.model, dataset.num_classes)
     if (teacher.name, teacher.num_classes) != expected:
         raise UserError(

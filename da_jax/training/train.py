@@ -18,12 +18,17 @@ from tqdm import tqdm
 
 from da_jax.analysis.predictions import evaluate_network
 from da_jax.config.configuration import check_config
-from da_jax.data import locations
+from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import DivergedError
 from da_jax.models import create_model
-from da_jax.storage import checkpointing
-from da_jax.storage.checkpointing import Model, RunCheckpoint, RunCheckpoints
 from da_jax.storage.files import write_json
+from da_jax.storage.model_folders import Model, save_model
+from da_jax.storage.run_checkpoints import (
+    RunCheckpoint,
+    RunCheckpoints,
+    from_tree,
+    to_tree,
+)
 from da_jax.training import optim, parallel, weights_and_biases
 from da_jax.training.composition import States
 from da_jax.training.epoch import Epoch, Trainer
@@ -73,7 +78,7 @@ def train_and_evaluate(config: ConfigDict, workdir: Path) -> dict[str, Any]:
       RunEndedError: by SIGTERM or SIGINT, after a checkpoint.
     """
     check_config(config)
-    locations.check_prerequisites(config)
+    check_prerequisites(config)
     weights_and_biases.check(config)
     run = set_up(config, workdir)
     with contextlib.ExitStack() as stack:
@@ -113,7 +118,7 @@ def _restore(
         return states, 0, Progress(best, [])
     if checkpoint is not None:
         students = [
-            checkpointing.from_tree(student, tree)
+            from_tree(student, tree)
             for student, tree in zip(students, checkpoint.students, strict=True)
         ]
         best = checkpoint.best
@@ -290,7 +295,7 @@ def _save(
             RunCheckpoint(
                 model=run.config.student,
                 num_classes=run.num_classes,
-                students=[checkpointing.to_tree(student) for student in students],
+                students=[to_tree(student) for student in students],
                 best=list(progress.best),
                 best_student=best_student(progress.history) if progress.history else 0,
                 history=list(progress.history),
@@ -344,5 +349,5 @@ def _finish(run: Run, progress: Progress, results: dict[str, Any]) -> None:
             "seed": run.seeds[index],
             "test_top1": results["seeds"][index]["best"]["test_top1"],
         }
-        checkpointing.save_model(run.workdir / folder, best, provenance)
+        save_model(run.workdir / folder, best, provenance)
     write_json(run.workdir / "results.json", results)

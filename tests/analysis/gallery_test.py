@@ -18,7 +18,7 @@ from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data import Examples, digits
 from da_jax.data.preprocessing import Preprocessing
 from da_jax.models import create_model
-from da_jax.storage.checkpointing import load_model
+from da_jax.storage.model_folders import load_model
 from da_jax.training.run import create_run
 
 TEACHER = Path("checkpoints/digits_resnet20")

@@ -23,8 +23,7 @@ from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples, load_dataset
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models import create_model
-from da_jax.storage import checkpointing
-from da_jax.storage.checkpointing import Model
+from da_jax.storage.model_folders import Model, save_model
 from tests import golden, parity
 from tests.commands.main_test import main
 from tests.examples_test import EXAMPLE
@@ -199,7 +198,7 @@ def networks(tmp_path_factory):
         fit = np.linalg.lstsq(columns, targets, rcond=1e-3)[0].astype(np.float32)
         fc = {"kernel": fit[:-1], "bias": fit[-1]}
         variables = {**variables, "params": {**variables["params"], "fc": fc}}
-        checkpointing.save_model(folder / name, Model("ConvNet", 10, variables), {})
+        save_model(folder / name, Model("ConvNet", 10, variables), {})
         logits, _ = apply(variables, tested)
         accuracies[name] = 100 * float(
             np.mean(logits.argmax(1) == data.test.labels[:128])

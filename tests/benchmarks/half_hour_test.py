@@ -24,7 +24,7 @@ from benchmarks.half_hour.stages import checks, speed
 from configs import default
 from da_jax.config.configuration import check_config
 from da_jax.errors import UserError
-from da_jax.storage.checkpointing import RunCheckpoint, RunCheckpoints
+from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 
 REPOSITORY = Path(__file__).parent.parent.parent
 BLOCK = "import sys\n" + "".join(

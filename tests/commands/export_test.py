@@ -18,7 +18,7 @@ from da_jax.commands.evaluate import evaluate
 from da_jax.data import digits
 from da_jax.errors import UserError
 from da_jax.models import MODELS, create_model
-from da_jax.storage.checkpointing import Model, load_model, save_model
+from da_jax.storage.model_folders import Model, load_model, save_model
 from da_jax.storage.model_formats import FORMATS
 from tests import plain_torch
 from tests.parity import variables

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.util import tensor_util
 
 from da_jax.commands.evaluate import evaluate
-from da_jax.storage.checkpointing import load_model
+from da_jax.storage.model_folders import load_model
 from da_jax.training.epoch import FIRST_STEP
 
 REPOSITORY = Path(__file__).parent.parent.parent

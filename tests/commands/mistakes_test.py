@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from da_jax.models import create_model
-from da_jax.storage import checkpointing
-from da_jax.storage.checkpointing import Model
+from da_jax.storage.model_folders import Model, save_model
 from tests.command_runs import run_all
 from tests.data.datasets_test import binary_folder, packed, python_folder
 
@@ -168,10 +167,10 @@ COMMANDS = [
     (("da_jax.prepare", "--dataset", "cifar10", "--archive", "x"), "cifar100"),
     ((*PREPARE, "nowhere"), "nowhere"),
     ((*PREPARE, "README.md"), "README"),
-    ((*PREPARE, "{files}/cut.tar.gz"), "cut.tar.gz is no readable"),
-    ((*PREPARE, "{files}/empty"), "empty is no CIFAR-100 archive"),
+    ((*PREPARE, "{files}/cut.tar.gz"), "cut.tar.gz isn't a readable"),
+    ((*PREPARE, "{files}/empty"), "empty isn't a CIFAR-100 archive"),
     ((*PREPARE, "{files}/cifar-100-binary"), "train.bin is damaged: 100 bytes"),
-    ((*PREPARE, "{files}/small_images"), "no [N, 3072] array of bytes"),
+    ((*PREPARE, "{files}/small_images"), "an [N, 3072] array of bytes"),
     ((*PREPARE, "{files}/other_labels"), "label 200 of 100 classes in train"),
     ((*PREPARE, "{files}/few"), "30 train images instead of 50,000"),
     (("convert", "--model", "resnet9", "--source", "x", "--output", "y"), "resnet8x4"),
@@ -196,7 +195,7 @@ def write_files(folder):
     """Archives and models that something is wrong with, as the commands name them."""
     other = create_model("resnet8", 11)
     variables = other.init(jax.random.key(0), np.zeros((1, 32, 32, 3), np.float32))
-    checkpointing.save_model(folder / "eleven", Model("resnet8", 11, variables), {})
+    save_model(folder / "eleven", Model("resnet8", 11, variables), {})
     python = python_folder(folder)
     shutil.copytree(python, folder / "few")
     rows = {"fine_labels": [1] * 30, "coarse_labels": [1] * 30}

@@ -25,7 +25,7 @@ from da_jax.data import cifar_archive
 from da_jax.data.cifar_archive import read_archive
 from da_jax.data.cifar_pickle import load_pickle
 from da_jax.errors import UserError
-from da_jax.storage.checkpointing import load_model
+from da_jax.storage.model_folders import load_model
 from tests.convert.convert_test import state_dict, tensors
 from tests.data import datasets_test
 from tests.data.datasets_test import binary_folder, packed, python_folder
@@ -199,7 +199,7 @@ def test_an_archive_of_many_nested_headers(tmp_path):
     header = tarfile.TarInfo("././@LongLink")
     header.type = tarfile.GNUTYPE_LONGNAME
     (tmp_path / "nested.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) * 100_000)
-    refuses(read_archive, tmp_path / "nested.tar", match="no readable")
+    refuses(read_archive, tmp_path / "nested.tar", match="a readable")
 
 
 PROTOCOL_2 = b"\x80\x02"
@@ -214,7 +214,7 @@ PICKLE_BOMBS = {
 
 @pytest.mark.parametrize("bomb", PICKLE_BOMBS)
 def test_pickled_bombs(bomb):
-    refuses(load_pickle, "train", PROTOCOL_2 + PICKLE_BOMBS[bomb], match="no pickle")
+    refuses(load_pickle, "train", PROTOCOL_2 + PICKLE_BOMBS[bomb], match="a pickle of")
 
 
 def _members_that_unpack(path: Path) -> None:

@@ -25,7 +25,7 @@ from da_jax.analysis.predictions import predict
 from da_jax.analysis.pretrained import load_pretrained
 from da_jax.data import cifar100, digits
 from da_jax.models import create_model
-from da_jax.storage.checkpointing import Model, save_model
+from da_jax.storage.model_folders import Model, save_model
 from tests.command_runs import run_all
 
 TEACHER = Path("checkpoints/digits_resnet20")

@@ -1,4 +1,4 @@
-"""The converter: what it takes, and what it refuses in one line."""
+"""The converter: accepted files, and files refused in one line."""
 
 import io
 import json
@@ -16,7 +16,7 @@ from convert import convert_state_dict, to_torch_state_dict
 from da_jax.commands import command_line
 from da_jax.errors import UserError
 from da_jax.models import MODELS
-from da_jax.storage.checkpointing import load_model
+from da_jax.storage.model_folders import load_model
 from tests import golden
 from tests.golden import weights
 
@@ -31,7 +31,7 @@ def tensors(arrays):
 
 @pytest.fixture
 def convert(monkeypatch, capsys):
-    """The command line in this process: its exit code and what it wrote."""
+    """Runs the command in this process; returns its exit code and outputs."""
 
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
@@ -132,8 +132,8 @@ def refused(done, message):
     [
         (_wrong_architecture, "extra: layer1.1"),
         (_other_classes, "has 10 classes, not 100"),
-        (_truncated, "no checkpoint of tensors"),
-        (_truncated_before_1_6, "no checkpoint of tensors"),
+        (_truncated, "isn't a checkpoint of tensors"),
+        (_truncated_before_1_6, "isn't a checkpoint of tensors"),
         (_runs_code, "it names posix.mkdir"),
         (lambda path: torch.save([1, 2], path), "no state dict"),
         (lambda path: None, "No such file"),
@@ -147,7 +147,7 @@ def test_bad_files_are_refused_in_one_line(tmp_path, convert, make, message):
     assert not output.exists() and not (tmp_path / "executed").exists()
 
 
-def test_another_number_of_classes_can_be_meant(tmp_path, convert):
+def test_another_number_of_classes_can_be_given(tmp_path, convert):
     _other_classes(tmp_path / "student.pth")
     paths = ("--source", tmp_path / "student.pth", "--output", tmp_path / "student")
     done = convert("--model", "resnet8", *paths, "--num_classes", 10)
@@ -156,7 +156,7 @@ def test_another_number_of_classes_can_be_meant(tmp_path, convert):
 
 
 TEACHERS = {
-    # What a trainer keeps beside the model, and whether its file is in today's format.
+    # Other entries of a trainer's checkpoint, and whether its format is current.
     "resnet56": ({"epoch": 240, "accuracy": np.float64(72.34)}, True),
     "vgg13": ({"epoch": 240, "accuracy": torch.tensor(74.64)}, False),
     "wrn_40_2": ({"epoch": 240, "accuracy": np.float32(75.61)}, False),
@@ -166,7 +166,7 @@ TEACHERS = {
 
 
 def checkpoint(name):
-    """A trainer's checkpoint; those of the old format come from a GPU."""
+    """Creates a trainer's checkpoint; those of the old format come from a GPU."""
     entries, new_format = TEACHERS[name]
     content = {"model": tensors(state_dict(name))} | entries
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(3)}}}
@@ -194,7 +194,7 @@ def member(model):
     return f"cifar_teachers/{model}_vanilla/ckpt_epoch_240.pth"
 
 
-def test_a_release_converts_whole(tmp_path, convert):
+def test_all_teachers_of_a_release_are_converted(tmp_path, convert):
     members = {member(model): checkpoint(model) for model in TEACHERS}
     members["cifar_teachers/readme.txt"] = b"no teacher"
     source = archive(tmp_path / "cifar_teachers.tar", members)
@@ -248,11 +248,11 @@ def _cut_off(path):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (_with_damaged_teacher, "resnet56_vanilla/ckpt_epoch_240.pth is no"),
+        (_with_damaged_teacher, "resnet56_vanilla/ckpt_epoch_240.pth isn't a"),
         (_with_code, "it names posix.mkdir"),
         (_pointing_outside, "../cifar_teachers/vgg13_vanilla"),
         (_with_link, "is a link or a device"),
-        (_cut_off, "no readable tar archive"),
+        (_cut_off, "isn't a readable tar archive"),
         (lambda path: archive(path, {"readme.txt": b"nothing"}), "holds no teacher"),
         (
             lambda path: archive(path, {member("alexnet"): b"what?"}),

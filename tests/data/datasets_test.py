@@ -1,7 +1,8 @@
-"""The archives' readers, TFDS's writer and ours of the cache, the digits."""
+"""Readers of archives and of prepared data, the cache, stratified parts, the digits."""
 
 import dataclasses
 import pickle
+import subprocess
 import sys
 import tarfile
 
@@ -35,7 +36,7 @@ def small_archives(monkeypatch):
 
 
 def records(split):
-    """uint8 rows of coarse label, fine label and planes."""
+    """Creates rows of coarse label, fine label and planes, uint8 `[N, 3074]`."""
     rng = np.random.default_rng(SIZES[split])
     rows = rng.integers(0, 256, (SIZES[split], cifar_archive.RECORD_BYTES), np.uint8)
     rows[:, 0] %= 20
@@ -109,17 +110,17 @@ def test_damaged_archives_are_refused(tmp_path):
     folder = binary_folder(tmp_path)
     archive = packed(folder)
     archive.write_bytes(archive.read_bytes()[:2000])
-    with pytest.raises(UserError, match="no readable"):
+    with pytest.raises(UserError, match="a readable"):
         read_archive(archive)
     (folder / "train.bin").write_bytes(records("train").tobytes()[:-1])
-    with pytest.raises(UserError, match="whole number of records"):
+    with pytest.raises(UserError, match="a whole number of records"):
         read_archive(folder)
     (folder / "train.bin").write_bytes(records("test").tobytes())
     with pytest.raises(UserError, match="12 train images instead of 30"):
         read_archive(folder)
 
 
-def test_prepare_writes_what_is_read_back(tmp_path):
+def test_prepared_data_is_read_back(tmp_path):
     archive = read_archive(binary_folder(tmp_path))
     data_dir = tmp_path / "data"
     cifar100.prepare(archive, data_dir)
@@ -153,7 +154,7 @@ def test_missing_data_set_names_the_command(tmp_path):
         cifar100.load(tmp_path)
 
 
-def test_what_is_held_out_is_of_all_classes_and_isn_t_trained_on():
+def test_held_out_examples_are_stratified_and_not_trained_on():
     dataset = dataclasses.replace(digits.load(), read_test=None)  # not to be read
     kept, held_out = hold_out(dataset, 200, seed=0)
     assert len(held_out.labels) == 200 and len(kept.train.labels) == 1237
@@ -171,18 +172,16 @@ def test_what_is_held_out_is_of_all_classes_and_isn_t_trained_on():
 
 
 class Recorded(np.ndarray):
-    """An array that remembers which of its rows were asked for."""
+    """An array that records which of its rows are read."""
 
-    asked: list
+    read: list
 
     def __getitem__(self, rows):
-        self.asked.append(rows)
+        self.read.append(rows)
         return super().__getitem__(rows).view(np.ndarray)
 
 
-def test_a_part_of_the_training_set_is_stratified_seeded_and_all_that_is_read(
-    monkeypatch,
-):
+def test_a_part_of_the_training_set_is_stratified_and_no_more_is_read(monkeypatch):
     full = digits.load()
     images, labels = full.train
     part = take_part(full, 300, seed=0).train
@@ -190,21 +189,21 @@ def test_a_part_of_the_training_set_is_stratified_seeded_and_all_that_is_read(
     np.testing.assert_allclose(shares, 300 / 1437, atol=0.006)
 
     recorded = images.view(Recorded)
-    recorded.asked = []
+    recorded.read = []
     watched = dataclasses.replace(full, train=Examples(recorded, labels))
     again = take_part(watched, 300, seed=0).train
     np.testing.assert_array_equal(again.images, part.images)
-    (asked,) = recorded.asked
-    assert len(set(asked)) == 300 and list(asked) == sorted(asked)
+    (read,) = recorded.read
+    assert len(set(read)) == 300 and list(read) == sorted(read)
     assert type(again.images) is np.ndarray
 
-    # A run's data: the images outside the part may be anything.
+    # A run reads no images outside of the part.
     config = get_config()
     config.train_size = 300
     garbage = np.full_like(images, 255)
-    garbage[asked] = images[asked]
-    poisoned = dataclasses.replace(full, train=Examples(garbage, labels))
-    monkeypatch.setitem(DATASETS, "digits", lambda data_dir: poisoned)
+    garbage[read] = images[read]
+    changed = dataclasses.replace(full, train=Examples(garbage, labels))
+    monkeypatch.setitem(DATASETS, "digits", lambda data_dir: changed)
     data = load_data(config)
     np.testing.assert_array_equal(data.train.images, part.images)
     np.testing.assert_array_equal(data.train.labels, part.labels)
@@ -220,11 +219,11 @@ def test_a_part_of_the_training_set_is_stratified_seeded_and_all_that_is_read(
             take_part(full, size, seed=0)
 
 
-def test_classes_have_as_many_names_as_there_are(monkeypatch):
+def test_the_number_of_class_names_is_checked(monkeypatch):
     full = digits.load()
     assert full.class_names[7] == "7"
     unnamed = dataclasses.replace(full, class_names=())
-    assert unnamed.class_names == full.class_names  # their numbers
+    assert unnamed.class_names == full.class_names
     few = dataclasses.replace(full, class_names=("zero", "one"))
     monkeypatch.setitem(DATASETS, "few", lambda data_dir: few)
     with pytest.raises(UserError, match="few has 10 classes, but names for 2"):
@@ -238,3 +237,16 @@ def test_digits_are_split_evenly_and_never_flipped():
     assert dataset.train.images.dtype == np.uint8 and dataset.train.images.max() == 255
     assert np.bincount(dataset.test.labels).min() >= 34
     assert not dataset.preprocessing.flip
+
+
+def test_missing_prerequisites_are_found_without_jax():
+    code = (
+        "import sys; sys.modules['jax'] = None;"
+        "from da_jax.config import prerequisites;"
+        "config = {'dataset': 'cifar100', 'data_dir': 'nowhere', 'gallery_every': 0,"
+        " 'teacher': {'model': 'vgg13', 'checkpoint': 'nowhere/vgg13'}};"
+        "prerequisites.check_prerequisites(config)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert "UserError: CIFAR-100 is not in nowhere: download" in done.stderr
+    assert "; the teacher vgg13 is not in nowhere/vgg13: download" in done.stderr

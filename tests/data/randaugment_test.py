@@ -1,4 +1,4 @@
-"""RandAugment against Pillow, whose operations the published strong views are."""
+"""RandAugment against Pillow, which the published strong views are made with."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ PILLOW = {
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda value: value[0].__name__)
-def test_operations_are_pillow_s(operation):
+def test_operations_equal_pillow_s(operation):
     ours, least, largest = operation
     images, _ = golden.cifar100()
     strengths = np.random.default_rng(0).uniform(least, largest, len(images))
@@ -50,16 +50,16 @@ def test_operations_are_pillow_s(operation):
     )
     difference = np.asarray(found) - expected
     if ours.__name__ in ("rotate", "shear_x", "shear_y"):
-        # A coordinate on the border of two pixels is rounded to either.
+        # A coordinate between two pixels may be rounded to either.
         assert np.any(difference, axis=-1).mean() < 1e-3
     elif ours.__name__ == "autocontrast":
-        # Pillow's floating point makes some whole numbers one less.
+        # Pillow's floating-point arithmetic rounds some integers down by one.
         assert set(np.unique(difference)) <= {0, 1} and difference.mean() < 0.01
     else:
         assert not difference.any()
 
 
-def test_cutout_is_the_rectangle_that_pillow_draws():
+def test_cutout_equals_pillow_s_rectangle():
     images, _ = golden.cifar100()
     random = np.random.default_rng(1)
     for image in images[:64]:
@@ -74,7 +74,7 @@ def test_cutout_is_the_rectangle_that_pillow_draws():
         np.testing.assert_array_equal(found, np.asarray(expected))
 
 
-def test_views_depend_on_their_keys_alone():
+def test_a_view_depends_only_on_its_key():
     images, _ = golden.cifar100()
     images = jnp.asarray(images[:64])
     keys = jax.random.split(jax.random.key(0), len(images))

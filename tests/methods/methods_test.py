@@ -24,11 +24,11 @@ from da_jax.methods import (
 )
 from da_jax.models import create_model
 from da_jax.models.network import Norm
-from da_jax.storage.checkpointing import (
+from da_jax.storage.model_folders import load_model
+from da_jax.storage.run_checkpoints import (
     RunCheckpoint,
     RunCheckpoints,
     from_tree,
-    load_model,
     to_tree,
 )
 from da_jax.training.parallel import Programs

@@ -1,4 +1,4 @@
-"""Gradients of convolutions against JAX's own, and how they are stated to XLA."""
+"""Gradients of convolutions against JAX's, and their order of axes in XLA."""
 
 import re
 
@@ -11,11 +11,11 @@ from da_jax.models.convolution import DIMENSIONS, conv_general_dilated
 
 
 def loss(convolve, strides, padding, **options):
-    def of_both(images, kernel):
+    def of_outputs(images, kernel):
         outputs = convolve(images, kernel, strides, padding, **options)
         return jnp.sum(jnp.sin(outputs))
 
-    return of_both
+    return of_outputs
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def loss(convolve, strides, padding, **options):
         (5, 3, 2, 9),
     ],
 )
-def test_gradients_are_those_of_jax(window, stride, padding, size):
+def test_gradients_equal_jax_s(window, stride, padding, size):
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         images = rng.normal(size=(4, size, size, 6))
@@ -46,7 +46,7 @@ def test_gradients_are_those_of_jax(window, stride, padding, size):
 
 
 def orders_in_a_loop(convolve, **options):
-    """The orders of axes of all the convolutions that XLA compiles in a loop."""
+    """Lists the orders of axes of all convolutions that XLA compiles in a loop."""
     gradient = jax.grad(loss(convolve, (2, 2), ((1, 1), (1, 1)), **options), (0, 1))
 
     def steps(images, kernel, count):
@@ -60,14 +60,14 @@ def orders_in_a_loop(convolve, **options):
     return set(re.findall(r"dim_labels=(\S+?)[,\s]", program))
 
 
-@pytest.mark.skipif(jax.default_backend() != "cpu", reason="of CPUs")
-def test_cpus_get_every_gradient_in_the_order_they_are_fast_at():
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="needs the CPU backend")
+def test_gradients_on_cpus_have_the_order_of_axes_that_is_fast():
     assert orders_in_a_loop(conv_general_dilated) == {"b01f_01io->b01f"}
     jaxs = orders_in_a_loop(jax.lax.conv_general_dilated, dimension_numbers=DIMENSIONS)
-    assert len(jaxs) > 1  # else XLA puts them right itself, and ours can go
+    assert len(jaxs) > 1  # else XLA permutes them itself, and ours is not needed
 
 
-def test_other_devices_get_the_gradients_of_jax():
+def test_gradients_on_other_devices_are_written_as_by_jax():
     arguments = (2, 2), ((1, 1), (1, 1))
     shapes = (
         jax.ShapeDtypeStruct((4, 8, 8, 16), jnp.float32),

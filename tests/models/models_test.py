@@ -1,4 +1,4 @@
-"""The architectures against the original's outputs, and their initialisation."""
+"""The architectures against mdistiller's outputs, and their initialisation."""
 
 import functools
 import math
@@ -19,7 +19,7 @@ from tests.parity import by_torch_key, relative_error, variables
 
 @functools.cache
 def outputs(name, dtype):
-    """Eval-mode outputs, train-mode logits and the running statistics after them."""
+    """Computes eval-mode outputs, train-mode logits and updated running statistics."""
     description, arrays = golden.load("models")
     model = create_model(name, dtype=dtype, precision="highest")
     weights = variables(name, description[name]["seed"], dtype)
@@ -67,7 +67,7 @@ def _rectified_and_shuffled(name, preact, index):
 
 
 def _denormalized(name, preact, index):
-    """A stage's output from that of the batch norm which follows it."""
+    """Computes a stage's output from that of the batch norm that follows it."""
     if index == 0:
         return preact
     path = ("bn1",) if index == 3 else (f"block{index + 1}_0", "bn1")
@@ -123,7 +123,7 @@ ZERO_CLASSIFIER_BIAS = ("wrn", "vgg", "Mobile")
 
 
 SMALLEST = ("resnet8x4", "ResNet18", "wrn_16_1", "vgg8", "MobileNetV2")
-"""Of each family; the others are initialised by the same code."""
+"""The smallest of each family; the others are initialised by the same code."""
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ SMALLEST = ("resnet8x4", "ResNet18", "wrn_16_1", "vgg8", "MobileNetV2")
     ],
 )
 def test_initialisation_is_the_original_s(name):
-    """Moments of every kernel and bias, in units of what they should be."""
+    """Compares the moments of kernels and biases, relative to the expected ones."""
     init = jax.jit(create_model(name).init)
     params = init(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     kernels = []

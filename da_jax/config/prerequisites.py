@@ -1,0 +1,59 @@
+"""What a run needs before it starts, checked without importing JAX."""
+
+import importlib.util
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from da_jax.data.locations import data_dir, missing_dataset
+from da_jax.errors import UserError
+
+TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
+RELEASED_TEACHERS = (
+    "resnet56",
+    "resnet110",
+    "resnet32x4",
+    "ResNet50",
+    "wrn_40_2",
+    "vgg13",
+)
+"""The CIFAR-100 teachers in mdistiller's `cifar_teachers.tar`."""
+
+
+def missing_teacher(model: str, checkpoint: Path) -> str | None:
+    """Says how to get a teacher that is missing; None if it is there."""
+    if checkpoint.is_dir():
+        return None
+    convert = (
+        f" download cifar_teachers.tar from {TEACHERS_PAGE} and run `python -m convert"
+        f" --all --source cifar_teachers.tar --output {checkpoint.parent}`, or"
+    )
+    return (
+        f"the teacher {model} is not in {checkpoint}:"
+        f"{convert if model in RELEASED_TEACHERS else ''} train it with `python -m"
+        f" da_jax.main --config=configs/teacher.py:{model}` and name it with"
+        f" --config.teacher.checkpoint=runs/teacher_{model}/best"
+    )
+
+
+def missing_matplotlib() -> str | None:
+    """Says how to get matplotlib if it is missing; None if it is there."""
+    if importlib.util.find_spec("matplotlib"):
+        return None
+    return "pictures take matplotlib, which isn't installed: pip install -e '.[plots]'"
+
+
+def check_prerequisites(config: Mapping[str, Any]) -> None:
+    """Checks that the data set, the teacher and libraries of a run are there.
+
+    Raises:
+      UserError: some of them are missing; says how to get each.
+    """
+    missing = [missing_dataset(config["dataset"], data_dir(config["data_dir"]))]
+    if config["teacher"]["model"]:
+        teacher = config["teacher"]
+        missing.append(missing_teacher(teacher["model"], Path(teacher["checkpoint"])))
+    if config["gallery_every"]:
+        missing.append(missing_matplotlib())
+    if any(missing):
+        raise UserError("; ".join(filter(None, missing)))
