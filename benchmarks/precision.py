@@ -16,7 +16,7 @@ import numpy as np
 from benchmarks import measure
 from configs import default
 from da_jax.augmentations import disagreement
-from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.config.build import create_hyperparameters, create_problem
 from da_jax.data import Dataset, Examples
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models.network import PRECISIONS

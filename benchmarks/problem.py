@@ -12,7 +12,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.config.build import create_hyperparameters, create_problem
 from da_jax.data import Dataset, Examples
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models import create_model

@@ -12,7 +12,7 @@ import jax
 
 from benchmarks import measure
 from benchmarks.problem import Setting, create_steps, synthetic_dataset
-from da_jax.config.configuration import create_problem
+from da_jax.config.build import create_problem
 from da_jax.training.compilation import configure_compiler
 from da_jax.training.composition import COMPOSITIONS
 from da_jax.training.parallel import Programs

@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from da_jax.commands.command_line import Parser, run
+from da_jax.commands.command_line import Parser, exit_on_error
 from da_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class Converted(NamedTuple):
     sha256: str
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     if arguments.all:
@@ -148,4 +149,4 @@ def table(teachers: list[Converted]) -> str:
 
 
 if __name__ == "__main__":
-    run(main)
+    main()

@@ -1,5 +1,4 @@
-from da_jax.commands.command_line import run
 from da_jax.commands.prepare import __doc__, main  # noqa: F401
 
 if __name__ == "__main__":
-    run(main)
+    main()

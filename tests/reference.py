@@ -15,24 +15,28 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import digits
-from da_jax.config.configuration import create_hyperparameters, create_problem
-from da_jax.data import hold_out
+from da_jax.config.build import (
+    create_hyperparameters,
+    create_task,
+    load_data,
+    load_teacher,
+    split_data,
+)
 from da_jax.methods import METHODS
 from da_jax.models.network import PRECISIONS
-from da_jax.training.parallel import Programs
-from da_jax.training.run import load_data, load_teacher
+from da_jax.training.parallel import PmappedSteps
 
 FILE = Path(__file__).parent / "reference.json"
 STEPS, BATCH_SIZE = 5, 8
 
 CASES = {
-    **{f"{method}, none": {"method": method} for method in METHODS},
+    **{f"{method}, none": {"method": method} for method in sorted(METHODS)},
     **{
         f"{method}, disagreement": {
             "method": method,
             "augmentation": "disagreement",
         }
-        for method in METHODS
+        for method in sorted(METHODS)
         if method != "vanilla"
     },
     **{
@@ -88,37 +92,41 @@ def create_config(fields):
     return config
 
 
+def eigh_of_fixed_signs(matrix, eigh=jnp.linalg.eigh):
+    """LAPACK leaves the signs of eigenvectors open, and KDSVD's loss depends on them."""
+    values, vectors = eigh(matrix)
+    total = jnp.sum(vectors, axis=-2, keepdims=True)
+    return values, vectors * jnp.where(total < 0, -1, 1)
+
+
 def five_steps(fields):
     """What each student's steps, parameters and evaluation are, as numbers.
 
-    Under `jax.enable_x64`, with a precision float64 among PRECISIONS.
+    Under `jax.enable_x64`, with a precision float64 among PRECISIONS and
+    `eigh_of_fixed_signs` in place of `jnp.linalg.eigh`.
     """
     config = create_config(fields)
     data = load_data(config)
-    teacher = load_teacher(config, data) if config.teacher.model else None
-    judge = data.test
-    if config.validation_size:
-        data, judge = hold_out(data, config.validation_size, config.validation_seed)
-    problem = dataclasses.replace(create_problem(config, data), dtype=jnp.float64)
-    programs = Programs(
-        problem,
+    teacher = load_teacher(config, data)
+    data, eval_examples, _ = split_data(config, data)
+    task = dataclasses.replace(create_task(config, data), dtype=jnp.float64)
+    made = PmappedSteps(
+        task,
         config.num_seeds,
         config.parallel,
         devices=jax.devices()[: fields.get("devices", 1)],
     )
     steps_per_epoch = len(data.train.labels) // BATCH_SIZE
-    numbers = create_hyperparameters(config, steps_per_epoch)
-    states = programs.create_train_states(config.seed)
-    orders = programs.epoch_orders(states, steps_per_epoch, len(data.train.labels))
-    fixed = programs.replicate(teacher), programs.replicate(data.train), orders
-    numbers = programs.replicate_students([numbers] * config.num_seeds)
+    hyperparameters = create_hyperparameters(config, steps_per_epoch)
+    states = made.create_train_states(config.seed, hyperparameters)
+    orders = made.epoch_orders(states, steps_per_epoch, len(data.train.labels))
+    fixed = made.replicate(teacher), made.replicate(data.train), orders
+    scalars = made.replicate_students([hyperparameters] * config.num_seeds)
     taken = [[] for _ in range(config.num_seeds)]
     for step in range(STEPS):
         position = step * BATCH_SIZE
-        states, _ = programs.train_steps(
-            states, *fixed, position, 1, numbers, BATCH_SIZE
-        )
-        for sums, student in zip(taken, programs.students(states), strict=True):
+        states, _ = made.train_steps(states, *fixed, position, 1, scalars, BATCH_SIZE)
+        for sums, student in zip(taken, made.students(states), strict=True):
             sums.append(
                 {
                     name: [float(metric.total), int(metric.count)]
@@ -126,7 +134,7 @@ def five_steps(fields):
                 }
             )
     networks = [state.variables for state in states]
-    judged = programs.evaluate(networks, programs.replicate(judge), 200)
+    evaluated = made.evaluate(networks, made.replicate(eval_examples), 200)
     return [
         {
             "sums": sums,
@@ -137,7 +145,7 @@ def five_steps(fields):
             "evaluated": metrics,
         }
         for sums, student, metrics in zip(
-            taken, programs.students(states), programs.mean_metrics(judged), strict=True
+            taken, made.students(states), made.mean_metrics(evaluated), strict=True
         )
     ]
 
@@ -155,6 +163,7 @@ FLOAT64 = {"dtype": jnp.float64, "precision": "highest"}
 
 def main():
     PRECISIONS["float64"] = FLOAT64
+    jnp.linalg.eigh = eigh_of_fixed_signs
     with jax.enable_x64(True):
         reference = {}
         for name, fields in CASES.items():

@@ -14,8 +14,8 @@ from da_jax.analysis.report.curves import charts
 from da_jax.analysis.report.rendering import draw_all
 from da_jax.analysis.report.runs import is_of_a_run, read_run
 from da_jax.analysis.report.table import markdown
-from da_jax.config.configuration import check_config
-from da_jax.config.fields import flatten
+from da_jax.config.checks import check_config
+from da_jax.config.record import flatten
 from tests.commands.main_test import REPOSITORY
 from tests.run_folders import table_of
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default, digits
-from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.config.build import create_hyperparameters, create_problem
 from da_jax.storage.digests import digests
 from da_jax.storage.run_checkpoints import (
     RunCheckpoint,

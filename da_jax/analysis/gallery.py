@@ -1,6 +1,6 @@
 """The gallery: test images on their way up, and what two networks say of them.
 
-The ascent is training's (`da_jax.augmentations.disagreement`), but of test images, in
+The ascent is that of training (`da_jax.augmentations.disagreement`), on test images, in
 the batches that the original tests in, and with both networks in eval mode: only the
 images move.
 

@@ -11,9 +11,7 @@ import numpy as np
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.data import Dataset
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.methods import create_method
-from da_jax.training import parallel
-from da_jax.training.state import Problem, Variables
+from da_jax.training.state import Variables
 
 BATCH_SIZE = 500
 """At most, of a device."""
@@ -64,32 +62,3 @@ def _forward(
     outputs: Any = network.apply(variables, normalized, train=False)
     logits, features = outputs
     return Predictions(logits, features["pooled_feat"])
-
-
-def evaluate_network(
-    network: nn.Module, variables: Variables, data: Dataset
-) -> dict[str, float]:
-    """Top-1 and top-5 accuracy, as fractions, and mean cross-entropy, by all devices.
-
-    Args:
-      network: a classifier of the data set's classes.
-      variables: its `params` and `batch_stats`, on the host.
-      data: its whole test set is looked at.
-    """
-    problem = Problem(
-        student=network,
-        teacher=None,
-        method=create_method("vanilla"),
-        augmentation=None,
-        preprocessing=data.preprocessing,
-        axis_name=parallel.AXIS_NAME,
-    )
-    programs = parallel.Programs(problem)
-    share = -(-len(data.test.labels) // programs.num_devices)
-    sums = programs.evaluate(
-        [programs.replicate(variables)],
-        programs.replicate(data.test),
-        min(share, BATCH_SIZE) * programs.num_devices,
-    )
-    (metrics,) = programs.mean_metrics(sums)
-    return metrics

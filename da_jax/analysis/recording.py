@@ -5,12 +5,12 @@ References:
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from da_jax.augmentations import disagreement
+from da_jax.ascent.ascend import take_steps
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 
 NetworkFunction = Callable[[jax.Array], jax.Array]
@@ -18,13 +18,13 @@ NetworkFunction = Callable[[jax.Array], jax.Array]
 
 
 class Recording(NamedTuple):
-    """What the networks make of the images after 0 … E steps.
+    """Images and logits after 0 … E steps.
 
     Attributes:
       images: `[E + 1, B, H, W, C]`, normalised, not clipped.
       student_logits: `[E + 1, B, K]`.
       teacher_logits: `[E + 1, B, K]`.
-      disagreement: what the ascent raises, `[E + 1, B]`.
+      disagreement: of each example, `[E + 1, B]`.
     """
 
     images: jax.Array
@@ -43,7 +43,7 @@ def record_ascent(
 ) -> Recording:
     """Moves a batch as in training, but with both networks in eval mode.
 
-    The batch is the algorithm's unit: Adam and the plateau see its mean.
+    The images of a batch move together: the optimizer sees their mean disagreement.
 
     Args:
       student: the student.
@@ -54,26 +54,29 @@ def record_ascent(
       augmentation: what is ascended, the paper's by default.
     """
     augmentation = augmentation or DisagreementAugmentation()
-    labels = jnp.zeros(len(images), jnp.int32)  # the disagreement needs none
 
-    def unmoved(images: jax.Array, batch_stats: Any) -> tuple[jax.Array, Any]:
-        return student(images), batch_stats
+    def evaluate(images: jax.Array) -> Recording:
+        logits = student(images), teacher(images)
+        return Recording(images, *logits, augmentation.disagreement(*logits))
 
-    def record(images: jax.Array, logits: tuple[jax.Array, jax.Array]) -> Recording:
-        return Recording(images, *logits, augmentation.distance(*logits))
-
-    def body(
-        ascent: disagreement.Ascent, _: None
-    ) -> tuple[disagreement.Ascent, Recording]:
-        moved, logits = disagreement.observed_step(
-            augmentation, ascent, unmoved, teacher, labels, learning_rate
+    def objective(
+        images: jax.Array, state: tuple[jax.Array, Recording]
+    ) -> tuple[jax.Array, tuple[jax.Array, Recording]]:
+        taken, recording = state
+        found = evaluate(images)
+        recording = jax.tree.map(
+            lambda whole, part: whole.at[taken].set(part), recording, found
         )
-        return moved, record(ascent.images, logits)
+        return found.disagreement, (taken + 1, recording)
 
-    start = disagreement.start(images, {})
-    end, recorded = jax.lax.scan(body, start, length=steps)
-    last = record(end.images, (student(end.images), teacher(end.images)))
-    whole: Recording = jax.tree.map(
-        lambda before, after: jnp.concatenate([before, after[None]]), recorded, last
+    shapes = jax.eval_shape(evaluate, images)
+    empty = jax.tree.map(lambda of: jnp.zeros((steps + 1, *of.shape), of.dtype), shapes)
+    moved, state, _ = take_steps(
+        images,
+        objective,
+        optimizer=augmentation.optimizer(learning_rate, len(images)),
+        steps=steps,
+        state=(jnp.zeros((), jnp.int32), empty),
     )
-    return whole
+    _, (_, recording) = objective(moved, state)
+    return recording

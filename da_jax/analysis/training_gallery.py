@@ -1,20 +1,20 @@
-"""What a run shows of a few test images in TensorBoard, every so many epochs.
+"""What TensorBoard shows of a few test images, every so many epochs of a run.
 
-The student is only read: a run's numbers are the same without.
+The student is only read: the run's results are the same without.
 """
 
 import dataclasses
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from ml_collections import ConfigDict
 
 from da_jax.analysis.gallery import Gallery, choose_images, create_gallery
 from da_jax.analysis.pretrained import Pretrained
-from da_jax.config.configuration import create_ascent
-from da_jax.data import Dataset, Examples
-from da_jax.training.state import Problem, Variables
+from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax.data import Examples
+from da_jax.models.forward import Variables, without_axis
+from da_jax.training.run import Run
+from da_jax.training.writers import Summaries
 
 STEPS = (0, 1, 5, 10)
 NUM_IMAGES = 4
@@ -22,80 +22,80 @@ NUM_IMAGES = 4
 
 @dataclasses.dataclass(frozen=True)
 class TrainingGallery:
-    """The same test images each time; on the host and, in between, on one device.
+    """Student variables to what TensorBoard shows, of the same images each time.
 
     Attributes:
-      config: the run's.
-      student: the network that learns, on no axis of devices.
-      teacher: the network that it learns from.
-      dataset: of the run.
-      examples: of which a few are shown, those by which epochs are judged.
+      run: a run with a teacher.
+      examples: what its epochs are evaluated on, on the host.
+      augmentation: the ascent.
+      learning_rate: its α, in units of normalised pixels.
     """
 
-    config: ConfigDict
-    student: Any
-    teacher: Pretrained
-    dataset: Dataset
+    run: Run
     examples: Examples
+    augmentation: DisagreementAugmentation
+    learning_rate: float
+
+    def __call__(self, student: Variables) -> Summaries | None:
+        """Returns the pages, mean disagreements and distances after some steps.
+
+        It is None for a student that has diverged.
+        """
+        gallery = self.ascend(student)
+        if not gallery.is_finite:
+            return None
+        moments = [f"after_{taken}_steps" for taken in gallery.steps]
+        means = gallery.disagreement.mean(axis=1)
+        return Summaries(
+            images={"gallery": self.draw(gallery)},
+            scalars={
+                f"gallery/disagreement_{moment}": float(mean)
+                for moment, mean in zip(moments, means, strict=True)
+            },
+            histograms={
+                f"gallery/distance_{moment}": of_pixels
+                for moment, of_pixels in zip(moments, gallery.distances, strict=True)
+                if of_pixels.any()
+            },
+        )
 
     def ascend(self, student: Variables) -> Gallery:
-        """The images' ascent, with the student as it is now, on the host."""
-        count = len(self.examples.labels)
-        augmentation, learning_rate = create_ascent(self.config)
+        """Moves the images, with the student as it is now."""
+        run, count = self.run, len(self.examples.labels)
+        assert run.task.teacher is not None and run.teacher is not None
+        teacher = Pretrained(
+            folder=Path(),
+            model=run.names.teacher,
+            num_classes=run.dataset.num_classes,
+            network=without_axis(run.task.teacher),
+            variables=run.teacher,
+        )
         return create_gallery(
             dataclasses.replace(
-                self.teacher,
-                model=self.config.student,
-                network=self.student,
+                teacher,
+                model=run.names.student,
+                network=without_axis(run.task.student),
                 variables=student,
             ),
-            self.teacher,
+            teacher,
             self.examples,
-            self.dataset.preprocessing,
+            run.dataset.preprocessing,
             choose_images(min(NUM_IMAGES, count), count, seed=0),
             steps=STEPS,
-            learning_rate=learning_rate,
-            augmentation=augmentation,
+            learning_rate=self.learning_rate,
+            augmentation=self.augmentation,
         )
 
     def draw(self, gallery: Gallery) -> np.ndarray:
-        """The pages as uint8 `[pages, H, W, 3]`."""
+        """Draws the pages of a gallery, uint8 `[pages, H, W, 3]`."""
         from da_jax.analysis.pictures import canvas  # matplotlib is the extra `plots`
         from da_jax.analysis.pictures import gallery as drawing
 
         figures = drawing.draw(
             gallery,
-            self.dataset.preprocessing,
-            self.dataset.class_names,
-            self.config.student,
-            self.teacher.model,
+            self.run.dataset.preprocessing,
+            self.run.dataset.class_names,
+            self.run.names.student,
+            self.run.names.teacher,
         )
         return np.stack([canvas.pixels(figure) for figure in figures])
-
-
-def create_training_gallery(
-    config: ConfigDict,
-    problem: Problem,
-    dataset: Dataset,
-    examples: Examples,
-    teacher: Variables | None,
-) -> TrainingGallery | None:
-    """The gallery of a run with this `teacher`, if its config asks for one."""
-    if not config.gallery_every:
-        return None
-    assert problem.teacher is not None and teacher is not None, (
-        "check_config has looked"
-    )
-    return TrainingGallery(
-        config=config,
-        student=problem.student.clone(axis_name=None),
-        teacher=Pretrained(
-            folder=Path(config.teacher.checkpoint),
-            model=config.teacher.model,
-            num_classes=dataset.num_classes,
-            network=problem.teacher.clone(axis_name=None),
-            variables=teacher,
-        ),
-        dataset=dataset,
-        examples=examples,
-    )

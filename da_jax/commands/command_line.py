@@ -1,13 +1,14 @@
 """How every command of ours ends."""
 
 import argparse
+import contextlib
 import errno
 import logging
 import runpy
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -54,8 +55,9 @@ DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 """Of the machine, not of ours: a full, a broken, a read-only disk."""
 
 
-def run(command: Callable[[], None]) -> None:
-    """Runs `command`; a user's mistake ends in one line and exit code 2."""
+@contextlib.contextmanager
+def exit_on_error() -> Iterator[None]:
+    """Decorates a command: a user's mistake ends it with one line and exit code 2."""
     # What Orbax raises it logs too, and TensorStore's threads print it.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
@@ -63,7 +65,7 @@ def run(command: Callable[[], None]) -> None:
     logger.handlers = [_Warnings(logging.WARNING)]
     sys.unraisablehook = _print_of_the_main_thread
     try:
-        command()
+        yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(EXIT_CODE)

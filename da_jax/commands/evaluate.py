@@ -7,7 +7,12 @@ import argparse
 import json
 from pathlib import Path
 
-from da_jax.commands.command_line import Parser, add_data_options, add_to_tables
+from da_jax.commands.command_line import (
+    Parser,
+    add_data_options,
+    add_to_tables,
+    exit_on_error,
+)
 from da_jax.data import locations
 from da_jax.errors import UserError
 
@@ -40,10 +45,10 @@ def evaluate(
       UserError: something is missing or damaged, or the checkpoint holds another
         architecture or number of classes.
     """
-    from da_jax.analysis.predictions import evaluate_network
     from da_jax.analysis.pretrained import load_pretrained
     from da_jax.data import load_dataset
     from da_jax.models import create_model
+    from da_jax.training.evaluation import evaluate_network
 
     create_model(model)  # or it is unknown
     loaded = load_pretrained(checkpoint, last=last)
@@ -60,6 +65,7 @@ def evaluate(
     }
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     if arguments.config:

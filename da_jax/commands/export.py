@@ -16,7 +16,11 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from da_jax.commands.command_line import Parser, add_to_tables
+from da_jax.commands.command_line import (
+    Parser,
+    add_to_tables,
+    exit_on_error,
+)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -69,6 +73,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     return {**origin, "seed": best["seed"], **best["last" if last else "best"]}
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     if arguments.config:

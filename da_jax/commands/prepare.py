@@ -6,7 +6,10 @@ python -m da_jax.prepare --dataset cifar100 --archive cifar-100-binary.tar.gz
 import argparse
 from pathlib import Path
 
-from da_jax.commands.command_line import Parser
+from da_jax.commands.command_line import (
+    Parser,
+    exit_on_error,
+)
 from da_jax.data import locations
 
 
@@ -30,6 +33,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     data_dir = arguments.data_dir.expanduser()

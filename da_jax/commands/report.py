@@ -9,7 +9,10 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
-from da_jax.commands.command_line import Parser
+from da_jax.commands.command_line import (
+    Parser,
+    exit_on_error,
+)
 from da_jax.errors import UserError
 from da_jax.storage.files import write_text
 
@@ -35,6 +38,7 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     output = arguments.output.expanduser()

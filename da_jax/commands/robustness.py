@@ -17,7 +17,10 @@ from tqdm import tqdm
 from da_jax.analysis.robustness import figure
 from da_jax.analysis.robustness.report import TABLES, Results, describe_settings
 from da_jax.analysis.robustness.settings import Settings
-from da_jax.commands.command_line import add_to_tables
+from da_jax.commands.command_line import (
+    add_to_tables,
+    exit_on_error,
+)
 from da_jax.commands.robustness_arguments import (
     OUTPUT,
     Named,
@@ -76,7 +79,7 @@ def load_comparison(arguments: argparse.Namespace) -> "Comparison":
 
 def describe(comparison: "Comparison", dataset: str) -> Results:
     """What `robustness.json` says before anything is measured."""
-    from da_jax.training.parallel import device_description
+    from da_jax.training.processes import device_description
     from da_jax.training.results import versions
 
     def network(subject: "Subject") -> dict[str, Any]:
@@ -131,6 +134,7 @@ def draw(results: Results, output: Path) -> None:
     write_json(output / "robustness.json", results)
 
 
+@exit_on_error()
 def main() -> None:
     """Asked for what can't be, it says so before it loads anything."""
     arguments = parse_arguments(__doc__)

@@ -5,12 +5,14 @@ is held out of the training set; the test set isn't read. The study is in WORKDI
 same command goes on with it, and other processes may join it at any time.
 """
 
+import contextlib
 import sys
 from pathlib import Path
 
 from absl import flags
 
-from da_jax.config import config_flag
+from da_jax.commands.command_line import exit_on_error
+from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import UserError
 
@@ -31,8 +33,9 @@ _WORKDIR = flags.DEFINE_string(
 )
 
 
+@exit_on_error()
 def main() -> None:
-    config = config_flag.parse(sys.argv, __name__)
+    config = command_line.parse(sys.argv, __name__)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
     check_prerequisites(config)
     try:
@@ -42,13 +45,14 @@ def main() -> None:
         raise UserError(
             f"a search takes {error.name}: pip install -e '.[sweep]'"
         ) from None
-    from da_jax.config.configuration import check_config
+    from da_jax.commands.progress_bar import ProgressBar
+    from da_jax.config.checks import check_config
+    from da_jax.config.workdir import write_config, write_once
     from da_jax.search import space as spaces
     from da_jax.search import summary
     from da_jax.search.search import Search
     from da_jax.search.trials import Trials
     from da_jax.training.compilation import configure_compiler
-    from da_jax.training.run import mark
 
     configure_compiler()
     check_config(config)
@@ -57,9 +61,10 @@ def main() -> None:
     search = Search(config, space, _PARALLEL_TRIALS.value)
     trials = Trials(workdir, space, _PRUNER.value, config.num_epochs)
     try:
-        mark(workdir / "config.json", search.config.to_dict())
-        mark(workdir / "space.json", tables)
-        search.run(trials, _TRIALS.value)
+        write_config(workdir / "config.json", search.config)
+        write_once(workdir / "space.json", tables)
+        with contextlib.closing(ProgressBar()) as bar:
+            search.run(trials, _TRIALS.value, bar)
         summary.write(trials.study, search.config, space, workdir)
     finally:
         trials.close()

@@ -1,11 +1,14 @@
 """Trains a student: `python -m da_jax.main --config=configs/resnet8x4.py`."""
 
+import contextlib
+import dataclasses
 import sys
 from pathlib import Path
 
 from absl import flags
 
-from da_jax.config import config_flag
+from da_jax.commands.command_line import exit_on_error
+from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.training import weights_and_biases
 
@@ -26,24 +29,43 @@ _PROCESS_ID = flags.DEFINE_integer(
 )
 
 
+@exit_on_error()
 def main() -> None:
-    config = config_flag.parse(sys.argv, __name__)
+    config = command_line.parse(sys.argv, __name__)
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)
-    from da_jax.training import (  # after what is missing
-        compilation,
-        parallel,
-        results,
-        train,
+    from da_jax.analysis.training_gallery import TrainingGallery
+    from da_jax.commands.progress_bar import ProgressBar
+    from da_jax.config.build import (
+        build_run,
+        create_ascent,
+        load_data,
+        load_teacher,
+        split_data,
     )
+    from da_jax.config.checks import check_config
+    from da_jax.config.workdir import claimed
+    from da_jax.training import compilation, processes, results
+    from da_jax.training.callbacks import Callbacks
+    from da_jax.training.train import train
 
     compilation.configure_compiler()
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
-        parallel.start_processes(
+        processes.start_processes(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
-    finished = train.train_and_evaluate(config, workdir)
-    if parallel.is_first_process():
-        print(results.summary_line(finished))
-        print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+    check_config(config)
+    dataset = load_data(config)
+    run = build_run(config, workdir, dataset, load_teacher(config, dataset))
+    if config.gallery_every:
+        _, examples, _ = split_data(config, dataset)
+        gallery = TrainingGallery(run, examples, *create_ascent(config))
+        run = dataclasses.replace(run, gallery=gallery)
+    if not processes.is_first_process():
+        train(run, Callbacks())
+        return
+    with claimed(workdir, config), contextlib.closing(ProgressBar()) as bar:
+        finished = train(run, bar)
+    print(results.summary_line(finished))
+    print(f"the run is in {workdir}, its best student in {workdir / 'best'}")

@@ -19,7 +19,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from da_jax.commands.command_line import Parser, add_data_options, add_to_tables
+from da_jax.commands.command_line import (
+    Parser,
+    add_data_options,
+    add_to_tables,
+    exit_on_error,
+)
 from da_jax.config.prerequisites import missing_matplotlib
 from da_jax.data import locations
 from da_jax.errors import UserError, unknown_name
@@ -274,6 +279,7 @@ def draw(study: "Study", parts: list[str], output: Path, dpi: int) -> dict[str, 
     return {"pictures": described, **numbers}
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     check_arguments(arguments)

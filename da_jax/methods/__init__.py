@@ -39,20 +39,20 @@ __all__ = [
 ]
 
 METHODS: dict[str, type[Method]] = {
-    "AT": AT,
-    "CRD": CRD,
-    "DKD": DKD,
-    "FitNet": FitNet,
     "KD": KD,
-    "KDSVD": KDSVD,
+    "DKD": DKD,
     "MLKD": MLKD,
-    "NST": NST,
-    "OFD": OFD,
-    "PKT": PKT,
+    "AT": AT,
+    "FitNet": FitNet,
     "RKD": RKD,
-    "ReviewKD": ReviewKD,
     "SP": SP,
+    "PKT": PKT,
+    "NST": NST,
     "VID": VID,
+    "KDSVD": KDSVD,
+    "OFD": OFD,
+    "ReviewKD": ReviewKD,
+    "CRD": CRD,
     "vanilla": Vanilla,
 }
 

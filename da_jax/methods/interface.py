@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 import jax
 
 from da_jax import losses
+from da_jax.data.batch import device_share
 from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.errors import UserError
 from da_jax.losses import Losses
@@ -126,12 +127,3 @@ class Method(Part, kw_only=True):
     def device_share(self, values: jax.Array) -> jax.Array:
         """Returns this device's part `[B, …]` of values `[devices × B, …]`."""
         return device_share(values, self.axis_name)
-
-
-def device_share(values: jax.Array, axis_name: str | None) -> jax.Array:
-    """Returns this device's part `[B, …]` of values `[devices × B, …]`."""
-    if axis_name is None:
-        return values
-    size = values.shape[0] // jax.lax.axis_size(axis_name)
-    start = jax.lax.axis_index(axis_name) * size
-    return jax.lax.dynamic_slice_in_dim(values, start, size)

@@ -9,7 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from da_jax.errors import UserError
-from da_jax.models.forward import Variables, has_field, initialize, train_mode
+from da_jax.models.forward import (
+    Variables,
+    has_field,
+    initialize,
+    train_mode,
+    without_axis,
+)
 from da_jax.models.network import Network
 
 IMAGE_SHAPE = (32, 32, 3)
@@ -35,8 +41,7 @@ def check_logits(
     """
     if isinstance(network, Network):
         return  # `num_classes` is its attribute
-    if has_field(network, "axis_name"):
-        network = network.clone(axis_name=None)
+    network = without_axis(network)
 
     def logits(variables: Variables, images: jax.Array) -> jax.Array:
         params, batch_stats = variables["params"], variables["batch_stats"]

@@ -34,6 +34,13 @@ class Outputs(NamedTuple):
 
 
 def initialize(network: nn.Module, key: jax.Array, images: jax.Array) -> Variables:
+    """Initialises a network's variables, see `initialize_with_outputs`."""
+    return initialize_with_outputs(network, key, images)[0]
+
+
+def initialize_with_outputs(
+    network: nn.Module, key: jax.Array, images: jax.Array
+) -> tuple[Variables, Outputs]:
     """Initialises a network's variables, without a pmapped axis.
 
     Args:
@@ -42,21 +49,25 @@ def initialize(network: nn.Module, key: jax.Array, images: jax.Array) -> Variabl
       images: normalised, `[B, H, W, C]`; only their shape and dtype matter.
 
     Returns:
-      `params` and `batch_stats`; the latter is empty for a network without batch norm.
+      `params` and `batch_stats`, which is empty for a network without batch norm; and
+      the outputs for the images.
 
     Raises:
-      UserError: the network has other collections of variables.
+      UserError: the network has other collections of variables, or doesn't return
+        logits, or logits and features.
     """
-    if has_field(network, "axis_name"):
-        network = network.clone(axis_name=None)
+    network = without_axis(network)
     with _precision(network):
-        variables = network.init(key, images, **_mode(network, train=False))
+        returned, variables = network.init_with_output(
+            key, images, **_mode(network, train=False)
+        )
     if other := sorted(variables.keys() - {"params", "batch_stats"}):
         raise UserError(
             f"{type(network).__name__} has variables in {', '.join(other)}; a network"
             " may have params and batch_stats"
         )
-    return {"params": {}, "batch_stats": {}, **variables}
+    complete = {"params": {}, "batch_stats": {}, **variables}
+    return complete, _outputs(network, returned)
 
 
 def norms_before_relu(network: nn.Module, params: Any) -> list[Norm]:
@@ -109,6 +120,13 @@ def eval_mode(
     with _precision(network):
         returned = network.apply(variables, images, **_mode(network, train=False))
     return _outputs(network, returned)
+
+
+def without_axis(network: nn.Module) -> nn.Module:
+    """Returns a network for one device: batch norm has no pmapped axis."""
+    if not has_field(network, "axis_name"):
+        return network
+    return network.clone(axis_name=None)
 
 
 def has_field(network: nn.Module, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""Several trials side by side in one program, each with numbers of its own."""
+"""Several trials side by side in one program, each with its own hyperparameters."""
 
 import dataclasses
 import time
@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import numpy as np
 from ml_collections import ConfigDict
-from tqdm import tqdm
 
-from da_jax.config.configuration import create_hyperparameters
+from da_jax.config.build import create_hyperparameters
+from da_jax.training.callbacks import Callbacks
 from da_jax.training.epoch import Trainer
 from da_jax.training.run import Run
 
@@ -18,7 +18,7 @@ class Lane:
     """A trial's students, of consecutive seeds.
 
     Attributes:
-      accuracies: of each epoch, each student's top-1 on what is held out, in %.
+      accuracies: for each epoch, each student's top-1 on what is held out, in %.
       diverged: whether a student's loss isn't finite any more.
     """
 
@@ -27,69 +27,77 @@ class Lane:
 
     @property
     def value(self) -> float:
-        """The mean over the students of what each was at its best."""
+        """The mean over the students of their best accuracies."""
         return float(np.mean(np.max(self.accuracies, axis=0)))
 
 
 class Lanes:
-    """A program of so many lanes; what a trial changes is an argument of it.
+    """A program that trains several trials, each in a lane.
 
-    A lane that is empty, before its first trial or at the end of a search, trains on
-    what it held before: the program is the same, and nobody looks.
+    What a trial changes is traced, so all trials share the program. An empty lane,
+    before its first trial or at the end of a search, goes on with its last students,
+    and its results are ignored.
     """
 
     def __init__(
-        self, run: Run, num_lanes: int, bar: tqdm, is_to_end: Callable[[], bool]
+        self,
+        run: Run,
+        num_lanes: int,
+        callbacks: Callbacks,
+        should_stop: Callable[[], bool],
     ) -> None:
         """Compiles nothing yet.
 
         Args:
           run: of as many students as all lanes hold.
           num_lanes: how many trials are trained at once.
-          bar: moves by the images that were learned from.
-          is_to_end: is asked after each program of training steps.
+          callbacks: are called with the images that were trained on.
+          should_stop: is asked before each program of training steps.
         """
         self.lanes = [Lane() for _ in range(num_lanes)]
         self._run = run
         self._students = len(run.seeds) // num_lanes
         self._epoch = 0
         self._seconds: float | None = None
-        self._numbers = [run.hyperparameters] * len(run.seeds)
+        self._hyperparameters = [run.hyperparameters] * len(run.seeds)
         self._trainer = Trainer(
             run,
-            run.programs.create_train_states(run.config.seed),
+            run.steps.create_train_states(run.options.seed, run.hyperparameters),
             0,
-            bar,
-            lambda line: None,
-            is_to_end,
+            callbacks,
+            should_stop,
         )
 
     def start(self, index: int, config: ConfigDict) -> None:
-        """Puts new students, of the config's numbers and seeds, into a lane."""
-        programs = self._run.programs
-        students = programs.students(self._trainer.states)
-        numbers = create_hyperparameters(config, len(self._run.batches))
+        """Puts new students, of the config's hyperparameters and seeds, into a lane."""
+        steps = self._run.steps
+        students = steps.students(self._trainer.states)
+        hyperparameters = create_hyperparameters(config, len(self._run.batches))
         first = index * self._students
         for offset in range(self._students):
-            students[first + offset] = programs.create_student(config.seed + offset)
-            self._numbers[first + offset] = numbers
-        self._trainer.states = programs.replicate_students(students)
-        self._trainer.numbers = programs.replicate_students(self._numbers)
+            students[first + offset] = steps.create_train_state(
+                config.seed + offset, hyperparameters
+            )
+            self._hyperparameters[first + offset] = hyperparameters
+        self._trainer.states = steps.replicate_students(students)
+        self._trainer.hyperparameters = steps.replicate_students(self._hyperparameters)
         self.lanes[index] = Lane()
 
     def train_epoch(self) -> bool:
-        """An epoch of every lane; False if it was to end before its last step."""
+        """Trains every lane for an epoch; returns False if it was stopped before."""
         epoch = self._trainer.start_epoch(self._epoch, self._seconds)
         if epoch is None:
             return False
-        programs = self._run.programs
-        trained = programs.mean_metrics(tuple(state.metrics for state in epoch.states))
-        assert epoch.judged is not None, "the pruner looks at every epoch"
-        judged = programs.mean_metrics(epoch.judged)
+        steps = self._run.steps
+        trained = steps.mean_metrics(tuple(state.metrics for state in epoch.states))
+        assert epoch.evaluated is not None, "the pruner looks at every epoch"
+        evaluated = steps.mean_metrics(epoch.evaluated)
         self._epoch += 1
         self._seconds = time.perf_counter() - epoch.start
         for index, lane in enumerate(self.lanes):
             own = slice(index * self._students, (index + 1) * self._students)
-            lane.accuracies.append([100 * metrics["top1"] for metrics in judged[own]])
+            lane.accuracies.append(
+                [100 * metrics["top1"] for metrics in evaluated[own]]
+            )
             lane.diverged |= any(metrics["finite"] < 1 for metrics in trained[own])
         return True

@@ -1,4 +1,4 @@
-"""The search itself: what is held out says which trial goes on, and how far."""
+"""The search itself: trials are compared, and pruned, on what is held out."""
 
 from pathlib import Path
 
@@ -6,24 +6,29 @@ import numpy as np
 import optuna
 from ml_collections import ConfigDict
 from optuna.trial import TrialState
-from tqdm import tqdm
 
-from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.config.build import (
+    build_run,
+    create_hyperparameters,
+    create_task,
+    load_data,
+    load_teacher,
+)
 from da_jax.errors import UserError
 from da_jax.search.lanes import Lanes
 from da_jax.search.space import Space, ends, with_values
 from da_jax.search.summary import shown
 from da_jax.search.trials import Trials
+from da_jax.training.callbacks import Callbacks
 from da_jax.training.interruption import Interruption, RunEndedError
-from da_jax.training.run import create_run, load_data, load_teacher
-from da_jax.training.state import Problem
+from da_jax.training.state import Task
 
 ACCURACIES = "accuracies"
 """A trial's attribute: each student's top-1 (%) on what is held out, of each epoch."""
 
 
 class Search:
-    """A process's search; its trials are trained in one program where they can be.
+    """A process's part in a search; trials share a program where they can.
 
     Attributes:
       config: that the trials vary, with a tenth of the training set held out if it
@@ -49,40 +54,39 @@ class Search:
         if not config.validation_size:
             self.config.validation_size = len(self._dataset.train.labels) // 10
         if num_lanes > 1:
-            self._check_that_all_are_numbers()
-        self._teacher = None
-        if config.teacher.model:
-            self._teacher = load_teacher(config, self._dataset)
-        self._programs: dict[tuple[Problem, int], Lanes] = {}
+            self._check_that_all_are_traced()
+        self._teacher = load_teacher(config, self._dataset)
+        self._programs: dict[tuple[Task, int], Lanes] = {}
         self._running: dict[int, optuna.Trial] = {}
 
-    def _check_that_all_are_numbers(self) -> None:
-        """Refuses fields whose values aren't arguments of one program."""
-        base = create_problem(self.config, self._dataset)
+    def _check_that_all_are_traced(self) -> None:
+        """Refuses fields whose values aren't traced."""
+        base = create_task(self.config, self._dataset)
         for field, distribution in self._space.items():
             changed = [
                 with_values(self.config, {field: value}) for value in ends(distribution)
             ]
-            problems = [create_problem(one, self._dataset) for one in changed]
-            numbers = {str(create_hyperparameters(one, 100)) for one in changed}
-            if problems != [base] * len(problems) or len(numbers) < len(changed):
+            tasks = [create_task(one, self._dataset) for one in changed]
+            scalars = {str(create_hyperparameters(one, 100)) for one in changed}
+            if tasks != [base] * len(tasks) or len(scalars) < len(changed):
                 raise UserError(
-                    f"the space's field {field} isn't a number that a program takes as"
-                    " an argument, so its trials can't be trained side by side; take"
-                    " --parallel_trials=1"
+                    f"the space's field {field} isn't a traced hyperparameter, so its"
+                    " trials can't be trained side by side; take --parallel_trials=1"
                 )
 
-    def run(self, trials: Trials, total: int) -> None:
+    def run(self, trials: Trials, total: int, callbacks: Callbacks) -> None:
         """Runs trials until there are `total` in the study.
 
+        Args:
+          trials: of the study.
+          total: how many there are to be.
+          callbacks: what the caller watches.
+
         Raises:
-          RunEndedError: by a signal; somebody else runs the trials under way.
+          RunEndedError: by a signal; another process runs the trials under way.
         """
-        with (
-            Interruption() as interruption,
-            tqdm(unit="img", unit_scale=True, disable=None) as bar,
-        ):
-            while lanes := self._fill(trials, total, bar, interruption):
+        with Interruption(callbacks.warn) as interruption:
+            while lanes := self._fill(trials, total, callbacks, interruption):
                 if not lanes.train_epoch():
                     for trial in self._running.values():
                         trials.hand_in(trial)
@@ -90,10 +94,14 @@ class Search:
                         interruption.number, "; the trials under way will be run anew"
                     )
                 for index in list(self._running):
-                    self._judge(index, lanes, trials.study)
+                    self._report(index, lanes, trials.study, callbacks)
 
     def _fill(
-        self, trials: Trials, total: int, bar: tqdm, interruption: Interruption
+        self,
+        trials: Trials,
+        total: int,
+        callbacks: Callbacks,
+        interruption: Interruption,
     ) -> Lanes | None:
         """Puts a trial into each empty lane; None when no lane has one."""
         for index in range(self._num_lanes):
@@ -103,28 +111,30 @@ class Search:
             if trial is None:
                 break
             config = with_values(self.config, trial.params)
-            self._lanes = self._program(config, bar, interruption)
+            self._lanes = self._program(config, callbacks, interruption)
             self._lanes.start(index, config)
             self._running[index] = trial
         numbers = ", ".join(str(trial.number) for trial in self._running.values())
-        bar.set_description(f"trial {numbers}")
+        callbacks.status(f"trial {numbers}")
         return self._lanes if self._running else None
 
     def _program(
-        self, config: ConfigDict, bar: tqdm, interruption: Interruption
+        self, config: ConfigDict, callbacks: Callbacks, interruption: Interruption
     ) -> Lanes:
-        """The lanes whose program takes this config's numbers."""
-        key = create_problem(config, self._dataset), config.batch_size
+        """The lanes whose program takes this config's hyperparameters."""
+        key = create_task(config, self._dataset), config.batch_size
         if key not in self._programs:
             config = config.copy_and_resolve_references()
             config.num_seeds *= self._num_lanes
-            run = create_run(config, Path(), self._dataset, self._teacher)
+            run = build_run(config, Path(), self._dataset, self._teacher)
             self._programs[key] = Lanes(
-                run, self._num_lanes, bar, interruption.is_requested
+                run, self._num_lanes, callbacks, interruption.is_requested
             )
         return self._programs[key]
 
-    def _judge(self, index: int, lanes: Lanes, study: optuna.Study) -> None:
+    def _report(
+        self, index: int, lanes: Lanes, study: optuna.Study, callbacks: Callbacks
+    ) -> None:
         """Reports a trial's epoch, and ends the trial if it was its last."""
         trial, lane = self._running[index], lanes.lanes[index]
         trial.report(lane.value, len(lane.accuracies))
@@ -141,7 +151,7 @@ class Search:
             f"{field}={shown(trial.params[field])}" for field in self._space
         )
         stopped = "" if is_whole else ", stopped early"
-        tqdm.write(
+        callbacks.log(
             f"trial {trial.number:3d} | {lane.value:.2f} % after"
             f" {len(lane.accuracies)} epochs{stopped} | {values}"
         )

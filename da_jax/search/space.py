@@ -28,8 +28,8 @@ from optuna.distributions import (
     IntDistribution,
 )
 
-from da_jax.config.configuration import check_config
-from da_jax.config.fields import flatten
+from da_jax.config.checks import check_config
+from da_jax.config.record import flatten
 from da_jax.errors import UserError
 
 Space = dict[str, BaseDistribution]

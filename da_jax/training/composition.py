@@ -1,13 +1,12 @@
-"""How several students' steps become one program: a composition.
+"""How the steps of several students become one program: a composition.
 
-- `unrolled`: a `lax.cond` for each student, whose ascent tails really skip, and one
-  pass of the teacher over all their moved images.
-- `vmapped`: one batched step. Its conds are selects, so that every ascent is paid for,
-  and its convolutions are grouped.
+- `unrolled`: the students one after the other, so that ascents whose coin says no are
+  skipped, and one forward pass of the teacher over the images of all.
+- `vmapped`: one batched step. All ascents are paid for, and convolutions are grouped.
 
-Their results are the same. A composition is given a problem and a `Pmap`, and gives a
-`TrainSteps` for arguments that are on the devices: several steps on consecutive
-batches, one `lax.fori_loop` whose length is an argument too.
+Both have the same results. A composition takes a task and a `Pmap`, and returns a
+`TrainSteps` for arguments on the devices: several steps on consecutive batches, in one
+`lax.fori_loop` whose length is traced.
 """
 
 import functools
@@ -18,14 +17,9 @@ import jax
 import jax.numpy as jnp
 
 from da_jax.data import Examples
+from da_jax.models.forward import Variables
 from da_jax.training import step
-from da_jax.training.state import (
-    Hyperparameters,
-    Metrics,
-    Problem,
-    TrainState,
-    Variables,
-)
+from da_jax.training.state import Hyperparameters, Metrics, Task, TrainState
 
 Pmap = Callable[..., Callable[..., Any]]
 """(function, in_axes, static_last, …) to the function on every device."""
@@ -33,23 +27,23 @@ Pmap = Callable[..., Callable[..., Any]]
 States = tuple[TrainState, ...]
 
 TrainStep = Callable[..., tuple[States, tuple[Metrics, ...]]]
-"""`step.train_step` of some problem."""
+"""`step.train_step` of some task."""
 
 TrainSteps = Callable[..., tuple[States, jax.Array]]
-"""(states, teacher, examples, orders, first position, number of steps, each student's
-hyperparameters, batch_size) to the states after those steps, and the first's step."""
+"""(states, teacher, examples, orders, first position, number of steps, hyperparameters
+of each student, batch_size) to the states after those steps, and the first's step."""
 
 Evaluate = Callable[..., tuple[Metrics, ...]]
 """(networks, examples, batch_size) to the sums of each network's metrics."""
 
 
-def unrolled(problem: Problem, pmap: Pmap) -> TrainSteps:
-    """One program, with the students one after the other."""
-    return _in_a_loop(functools.partial(step.train_step, problem), pmap)
+def unrolled(task: Task, pmap: Pmap) -> TrainSteps:
+    """Composes the students one after the other."""
+    return _in_a_loop(functools.partial(step.train_step, task), pmap)
 
 
-def vmapped(problem: Problem, pmap: Pmap) -> TrainSteps:
-    """One program, with the students as one more axis of everything."""
+def vmapped(task: Task, pmap: Pmap) -> TrainSteps:
+    """Composes the students as one more axis of everything."""
 
     def train_step(
         states: States,
@@ -60,10 +54,18 @@ def vmapped(problem: Problem, pmap: Pmap) -> TrainSteps:
         hyperparameters: tuple[Hyperparameters, ...],
         batch_size: int,
     ) -> tuple[States, tuple[Metrics, ...]]:
-        def one(*student: Any) -> tuple[TrainState, Metrics]:
-            state, order, numbers = ((of_one,) for of_one in student)
+        def one(
+            state: TrainState, order: jax.Array, hyperparameters: Hyperparameters
+        ) -> tuple[TrainState, Metrics]:
             (after,), (metrics,) = step.train_step(
-                problem, state, teacher, examples, order, position, numbers, batch_size
+                task,
+                (state,),
+                teacher,
+                examples,
+                (order,),
+                position,
+                (hyperparameters,),
+                batch_size,
             )
             return after, metrics
 
@@ -111,7 +113,7 @@ def _in_a_loop(train_step: TrainStep, pmap: Pmap) -> TrainSteps:
 
 
 def _added(sums: Metrics, metrics: Metrics, is_first: jax.Array) -> Metrics:
-    """A batch's metrics with those of the epoch before it, if it isn't the first."""
+    """Adds a batch's metrics to those of the epoch before it, if it isn't the first."""
     return jax.tree.map(
         lambda total, value: jnp.where(is_first, 0, total) + value.astype(total.dtype),
         sums,
@@ -130,15 +132,15 @@ def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
     )
 
 
-def evaluate_in_a_loop(problem: Problem, pmap: Pmap) -> Evaluate:
-    """One program for the whole test set, with the students one after the other."""
+def evaluate_in_a_loop(task: Task, pmap: Pmap) -> Evaluate:
+    """Composes the evaluation of all examples, the networks one after the other."""
 
     def evaluate(
         networks: tuple[Variables, ...], examples: Examples, batch_size: int
     ) -> tuple[Metrics, ...]:
         def one(position: jax.Array | int) -> tuple[Metrics, ...]:
             return tuple(
-                step.eval_step(problem, variables, examples, position, batch_size)
+                step.eval_step(task, variables, examples, position, batch_size)
                 for variables in networks
             )
 
@@ -151,7 +153,7 @@ def evaluate_in_a_loop(problem: Problem, pmap: Pmap) -> Evaluate:
     return pmap(evaluate, (0, 0), static_last=True)
 
 
-COMPOSITIONS: dict[str, Callable[[Problem, Pmap], TrainSteps]] = {
+COMPOSITIONS: dict[str, Callable[[Task, Pmap], TrainSteps]] = {
     "unrolled": unrolled,
     "vmapped": vmapped,
 }

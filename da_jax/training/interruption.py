@@ -1,9 +1,9 @@
-"""SIGTERM and SIGINT: a run is asked to end, and does so after its step."""
+"""SIGTERM and SIGINT: a run is asked to end, and ends after its step."""
 
 import os
 import signal
-import sys
 import threading
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -11,7 +11,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class RunEndedError(Exception):
-    """A run was asked to end and has, with nothing lost.
+    """A run ended as it was asked to, with nothing lost.
 
     Attributes:
       exit_code: 128 and the signal's number, as shells have it.
@@ -26,14 +26,16 @@ class RunEndedError(Exception):
 
 
 class Interruption:
-    """While it is entered, a first signal is a request and a second one ends at once.
+    """A context in which a first signal is a request, and a second one ends at once.
 
     Attributes:
       number: of the signal that came, or None.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, announce: Callable[[str], None]) -> None:
+        """Calls `announce` with a line for the user at the first signal."""
         self.number: int | None = None
+        self._announce = announce
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
@@ -53,7 +55,7 @@ class Interruption:
             signal.signal(number, handler)
 
     def is_requested(self) -> bool:
-        """Whether the run is to end."""
+        """Whether a signal has come."""
         return self.number is not None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -62,7 +64,7 @@ class Interruption:
             os.kill(os.getpid(), number)
         self.number = number
         name = signal.Signals(number).name
-        sys.stderr.write(
+        self._announce(
             f"{name}: this ends after the step under way, and nothing is lost; a second"
-            " signal ends it at once\n"
+            " signal ends it at once"
         )

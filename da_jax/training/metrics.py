@@ -1,151 +1,14 @@
-"""Where a run's metrics go: the console, `metrics.jsonl`, TensorBoard, W&B."""
+"""An epoch's metrics as a record: what `metrics.jsonl` has a line of, without JAX."""
 
-import json
 import math
-import os
 import statistics
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import numpy as np
-from tqdm import tqdm
-
-from da_jax.training.weights_and_biases import WeightsAndBiases
-
-if TYPE_CHECKING:  # reports of runs import this file, and need no JAX
-    from da_jax.analysis.gallery import Gallery
+from typing import Any
 
 Record = dict[str, Any]
 """An epoch's metrics by name; accuracies in %, times in seconds.
 
 Of several seeds they are means, and `seeds` has each seed's own.
 """
-
-
-class Outlet(Protocol):
-    """Where an epoch's scalars go, by name."""
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        """Hands over those after `step` training steps."""
-
-    def close(self, failed: bool) -> None:
-        """Waits until everything is written."""
-
-
-class Writers:
-    """A run's outlets, fed a record an epoch until they are left."""
-
-    def __init__(
-        self, workdir: Path, history: list[Record], config: dict[str, Any]
-    ) -> None:
-        """Starts them.
-
-        Args:
-          workdir: the run's folder.
-          history: the records that the run being resumed has written already; what
-            `metrics.jsonl` holds beyond them is written again.
-          config: the run's, which says whether W&B is one.
-
-        Raises:
-          UserError: W&B can't be reached or refuses.
-        """
-        self._jsonl = workdir / "metrics.jsonl"
-        temporary = self._jsonl.with_suffix(".tmp")
-        temporary.write_text("".join(json.dumps(record) + "\n" for record in history))
-        temporary.replace(self._jsonl)
-        self._tensorboard = _TensorBoard(workdir)
-        self._outlets: list[Outlet] = [self._tensorboard]
-        if config["wandb"]["mode"]:
-            outlet = WeightsAndBiases(workdir, config)
-            for record in history:
-                outlet.write(record["step"], dict(_scalars(record)))
-            self._outlets.append(outlet)
-
-    def write(self, record: Record) -> None:
-        """Hands an epoch's record to every outlet."""
-        with self._jsonl.open("a") as file:
-            file.write(json.dumps(record) + "\n")
-        tqdm.write(console_line(record))
-        for outlet in self._outlets:
-            outlet.write(record["step"], dict(_scalars(record)))
-
-    @property
-    def take_pictures(self) -> bool:
-        """Whether there is an outlet for them, as the first record has shown."""
-        return self._tensorboard.is_open
-
-    def write_gallery(self, step: int, gallery: "Gallery", pages: np.ndarray) -> None:
-        """Hands a gallery to the outlet that takes pictures.
-
-        Args:
-          step: of the training.
-          gallery: what is shown.
-          pages: its pictures, uint8 `[pages, H, W, 3]`.
-        """
-        self._tensorboard.write_gallery(step, gallery, pages)
-
-    def __enter__(self) -> "Writers":
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        for outlet in self._outlets:
-            outlet.close(failed=kind is not None)
-
-
-class _TensorBoard:
-    """clu's TensorBoard writer; started by its first use, as it imports TensorFlow."""
-
-    def __init__(self, workdir: Path) -> None:
-        self._workdir = workdir
-        self._writer: Any = None
-        self._available = True
-
-    def write(self, step: int, scalars: dict[str, float]) -> None:
-        if self._writer is None and self._available:
-            self._start()
-        if self._writer is not None:
-            self._writer.write_scalars(step, scalars)
-
-    @property
-    def is_open(self) -> bool:
-        return self._writer is not None
-
-    def write_gallery(self, step: int, gallery: "Gallery", pages: np.ndarray) -> None:
-        moments = [f"after_{taken}_steps" for taken in gallery.steps]
-        means = gallery.disagreement.mean(axis=1)
-        disagreement = {
-            f"gallery/disagreement_{moment}": float(mean)
-            for moment, mean in zip(moments, means, strict=True)
-        }
-        distances = {
-            f"gallery/distance_{moment}": of_pixels
-            for moment, of_pixels in zip(moments, gallery.distances, strict=True)
-            if of_pixels.any()
-        }
-        self._writer.write_images(step, {"gallery": pages})
-        self._writer.write_scalars(step, disagreement)
-        self._writer.write_histograms(step, distances)
-
-    def _start(self) -> None:
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # only its fatal messages
-        os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which it would announce
-        try:
-            import tensorflow
-            from clu import metric_writers
-        except ImportError as error:
-            self._available = False
-            tqdm.write(
-                f"no TensorBoard summaries: {error.name} isn't installed"
-                " (pip install -e '.[tensorboard]')"
-            )
-            return
-        tensorflow.config.set_visible_devices([], "GPU")  # JAX has them
-        self._writer = metric_writers.SummaryWriter(str(self._workdir))
-
-    def close(self, failed: bool) -> None:
-        if self._writer is not None:
-            self._writer.close()
 
 
 def create_record(
@@ -211,16 +74,6 @@ def judged_top1(record: Record) -> float:
     """The top-1 accuracy in % by which an epoch is judged."""
     top1: float = record[f"{judging_split(record)}_top1"]
     return top1
-
-
-def _scalars(record: Record) -> Iterator[tuple[str, float]]:
-    for name, value in record.items():
-        if isinstance(value, int | float) and name != "step":
-            yield name, value
-    for of_seed in record.get("seeds", []):
-        for name, value in of_seed.items():
-            if name != "seed" and value is not None:
-                yield f"seed_{of_seed['seed']}/{name}", value
 
 
 def console_line(record: Record) -> str:

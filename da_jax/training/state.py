@@ -1,11 +1,11 @@
-"""What a training step works on: the problem, its numbers and the student's state.
+"""What a training step works on: the task, its hyperparameters and the student's state.
 
-What shapes the program is in `Problem`; what is only a number is in `Hyperparameters`,
-an argument of the program, so that another value needs no compilation.
+What shapes the compiled program is in `Task`. Scalars are in `Hyperparameters`, which
+are traced, so changing one doesn't recompile.
 """
 
-import collections
 import dataclasses
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,94 +16,81 @@ import jax.numpy as jnp
 import optax
 from clu.metrics import Average
 
-from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax import declarations
+from da_jax.augmentations import Augmentation
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.methods import Losses, Method, MethodInputs, Outputs, ViewOutputs
-from da_jax.models.forward import Variables
+from da_jax.losses import Losses
+from da_jax.methods import Method, MethodInputs, ViewOutputs
+from da_jax.models import forward
+from da_jax.models.forward import Outputs, Variables
 from da_jax.models.layers import Dtype
-from da_jax.training import optim
+from da_jax.training.optimizers import OPTIMIZERS, OptimizerHyperparameters
 
 Metrics = dict[str, Average]
 """Sums over examples, and how many they are, by name."""
 
 
+IDENTITY = Augmentation()
+
+
 @dataclasses.dataclass(frozen=True)
-class Problem:
-    """What is trained, and how: all that a step's code depends on.
+class Task:
+    """What is trained, and how: all that the compiled steps depend on.
 
     Attributes:
-      student: the network that learns.
+      student: the network that is trained.
       teacher: the network that it learns from, or None.
       method: the distillation method.
-      augmentation: the ascent, or None for none.
       preprocessing: the data set's.
-      optimizer: a key of `optim.OPTIMIZERS`.
-      num_examples: of the training set, for methods that remember each.
+      augmentation: of the batches; the identity by default.
+      optimizer: a key of `OPTIMIZERS`.
+      num_examples: in the training set, for methods with a memory of each.
       dtype: of the images.
-      axis_name: the pmapped axis the batch is split over, or None.
+      axis_name: the pmapped axis that the batch is split over, or None.
+      image_shape: height, width and channels.
     """
 
     student: nn.Module
     teacher: nn.Module | None
     method: Method
-    augmentation: DisagreementAugmentation | None
     preprocessing: Preprocessing
+    augmentation: Augmentation = IDENTITY
     optimizer: str = "sgd"
     num_examples: int = 1
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
-
-    def create_optimizer(self, numbers: optim.Numbers) -> optax.GradientTransformation:
-        """The optimiser of one step."""
-        return optim.OPTIMIZERS[self.optimizer](numbers)
+    image_shape: tuple[int, int, int] = (32, 32, 3)
 
 
 class Hyperparameters(flax.struct.PyTreeNode):
-    """The numbers of a run.
+    """The scalars of a run, nested as its config is.
 
     Attributes:
-      method: the method's weights by name.
-      ascent_learning_rate: α, in units of normalised pixels.
-      ascent_target: of the relative rise in disagreement; 0 leaves α as it is.
-      ascent_steps: e, how many.
-      ascent_probability: p, by which a batch is augmented.
-      ascent_radius: how far a pixel may go, where an augmentation has such a bound.
-      learning_rate: of the student, at the start.
-      decay_rate: its factor at each mark.
-      decay_steps: int `[marks]`, see `optim.step_decay`.
-      steps_per_epoch: how many; the epoch decides over warm-ups.
-      momentum: see `optim.Numbers`.
-      weight_decay: see `optim.Numbers`.
-      dot_delta: see `optim.Numbers`.
+      method: those that the method declares.
+      augmentation: those that the augmentation declares.
+      optimizer: of the optimizer and its schedule.
+      steps_per_epoch: how many; methods with a warm-up count epochs.
     """
 
     method: Mapping[str, jax.typing.ArrayLike]
-    ascent_learning_rate: jax.typing.ArrayLike
-    ascent_target: jax.typing.ArrayLike
-    ascent_steps: jax.typing.ArrayLike
-    ascent_probability: jax.typing.ArrayLike
-    ascent_radius: jax.typing.ArrayLike
-    learning_rate: jax.typing.ArrayLike
-    decay_rate: jax.typing.ArrayLike
-    decay_steps: jax.typing.ArrayLike
+    augmentation: Mapping[str, jax.typing.ArrayLike]
+    optimizer: OptimizerHyperparameters
     steps_per_epoch: jax.typing.ArrayLike
-    momentum: jax.typing.ArrayLike
-    weight_decay: jax.typing.ArrayLike
-    dot_delta: jax.typing.ArrayLike
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """The student in training.
+    """A student in training.
 
     Attributes:
       step: how many steps were taken.
       seed: of everything random in the run.
       params: the student's parameters.
       batch_stats: the student's running statistics.
-      auxiliary: the method's own variables: `params`, which are learned as the
-        student's are, and whatever it remembers; empty if it has none.
-      opt_state: the optimiser's momentum, of `learned`.
-      ascent_scale: what α is multiplied by, see `disagreement.adapt`.
+      auxiliary: the method's own variables: `params`, trained as the student's are, and
+        its memories; empty if it has none.
+      opt_state: the optimizer's momentum, of `trainable`.
+      ascent_scale: the factor of the augmentation's learning rate, see
+        `Augmentation.adapt`.
       metrics: of the epoch so far, summed over its batches.
     """
 
@@ -118,25 +105,43 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> Variables:
-        """The student as a network's variables."""
+        """The student's `params` and `batch_stats`."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
-    def learned(self) -> Any:
+    def trainable(self) -> Any:
         """All that gradients change: the student's parameters and the method's."""
         return {"student": self.params, "method": self.auxiliary.get("params", {})}
 
     def key(self, purpose: int) -> jax.Array:
-        """The random key of this run for one of the purposes below."""
+        """Returns the run's random key for one of the purposes below."""
         return jax.random.fold_in(jax.random.key(self.seed), purpose)
+
+    def step_key(self, purpose: int) -> jax.Array:
+        """Returns the key of this step for one of the purposes below."""
+        return jax.random.fold_in(self.key(purpose), self.step)
 
 
 INITIALIZATION, EPOCH_ORDER, BATCH, COIN, NOISE, AUXILIARY, METHOD, STRONG = range(8)
-"""Purposes of random keys; each gets a stream of its own."""
+"""Purposes of random keys; each has a stream of its own."""
 
 
-def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainState:
-    """A student that has not learned yet, initialised from `seed`."""
+def create_train_state(
+    task: Task,
+    seed: jax.typing.ArrayLike,
+    weights: Mapping[str, jax.typing.ArrayLike] | None = None,
+) -> TrainState:
+    """Initialises a student.
+
+    Args:
+      task: what is trained.
+      seed: of everything random.
+      weights: the method's hyperparameters; those that it declares by default.
+    """
+    if weights is None:
+        _, weights = declarations.split(
+            type(task.method), declarations.section(type(task.method))
+        )
     state = TrainState(
         step=jnp.zeros((), jnp.int32),
         seed=jnp.asarray(seed, jnp.uint32),
@@ -144,74 +149,58 @@ def create_train_state(problem: Problem, seed: jax.typing.ArrayLike) -> TrainSta
         batch_stats={},
         auxiliary={},
         opt_state=(),
-        ascent_scale=jnp.ones((), problem.dtype),
+        ascent_scale=jnp.ones((), task.dtype),
         metrics={},
     )
-    # Initialisation needs no statistics of other devices, so no axis either.
-    student = problem.student.clone(axis_name=None)
-    images = jnp.zeros((1, 32, 32, 3), problem.dtype)
-    variables = student.init(state.key(INITIALIZATION), images)
+    images = jnp.zeros((1, *task.image_shape), task.dtype)
+    key = state.key(INITIALIZATION)
+    variables, outputs = forward.initialize_with_outputs(task.student, key, images)
     keys = {"params": state.key(AUXILIARY), "method": state.key(METHOD)}
-    method = problem.method.clone(axis_name=None)
+    method = task.method.clone(axis_name=None)
     losses, auxiliary = method.init_with_output(
-        keys, _empty_batch(problem), collections.defaultdict(float)
+        keys, _zero_inputs(task, outputs), weights
     )
     state = state.replace(
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         auxiliary=auxiliary,
-        metrics=_zero_metrics(problem, losses),
+        metrics=_zero_metrics(task, losses),
     )
-    return state.replace(
-        opt_state=problem.create_optimizer(optim.Numbers()).init(state.learned)
-    )
+    zeros = OptimizerHyperparameters(*[0.0] * len(OptimizerHyperparameters._fields))
+    optimizer = OPTIMIZERS[task.optimizer](zeros)
+    return state.replace(opt_state=optimizer.init(state.trainable))
 
 
-def _empty_batch(problem: Problem) -> MethodInputs:
-    """A batch of one black image, of which a method sees the shapes."""
+def _zero_inputs(task: Task, student: Outputs) -> MethodInputs:
+    """Returns a method's inputs for one example, for their shapes."""
 
-    def outputs(network: nn.Module) -> tuple[Outputs, list[Any]]:
-        network = network.clone(axis_name=None)
-        images = jnp.zeros((1, 32, 32, 3), problem.dtype)
-        logits_and_features, variables = network.init_with_output(
-            jax.random.key(0), images
+    def teacher_outputs(network: nn.Module) -> tuple[Outputs, list[Any]]:
+        images = jnp.zeros((1, *task.image_shape), task.dtype)
+        variables, outputs = forward.initialize_with_outputs(
+            network, jax.random.key(0), images
         )
-        norms = network.norms_before_relu(variables["params"])
-        return Outputs(*logits_and_features), norms
+        return outputs, forward.norms_before_relu(network, variables["params"])
 
-    def zeros(network: nn.Module) -> Any:
-        shapes = jax.eval_shape(lambda: outputs(network))
-        return jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-
-    student, _ = zeros(problem.student)
-    teacher, norms = zeros(problem.teacher) if problem.teacher else (None, [])
+    teacher, norms = None, []
+    if task.teacher is not None:
+        shapes = jax.eval_shape(functools.partial(teacher_outputs, task.teacher))
+        teacher, norms = jax.tree.map(jnp.zeros_like, shapes)
+    student = jax.tree.map(jnp.zeros_like, student)
     index = jnp.zeros(1, jnp.int32)
-    train_labels = jnp.zeros(problem.num_examples, jnp.int32)
     return MethodInputs(
         student=student,
         teacher=teacher,
         labels=index,
         indices=index,
-        train_labels=train_labels,
+        train_labels=jnp.zeros(task.num_examples, jnp.int32),
         epoch=jnp.ones(()),
         teacher_norms=norms,
-        strong=ViewOutputs(student, teacher) if problem.method.strong_view else None,
+        strong=ViewOutputs(student, teacher) if task.method.strong_view else None,
     )
 
 
-def _zero_metrics(problem: Problem, losses: Losses) -> Metrics:
-    """A training epoch's metrics before its first batch."""
-    names = [*losses, "loss", "finite", "top1"]
-    if problem.augmentation is not None:
-        names += ["augmented", "ascent_scale"]
-        names += ["disagreement_before", "disagreement_after"]
-    zeros = {name: jnp.zeros((), problem.dtype) for name in names}
+def _zero_metrics(task: Task, losses: Losses) -> Metrics:
+    """Returns an epoch's training metrics before its first batch."""
+    names = [*losses, "loss", "finite", "top1", *task.augmentation.metric_names]
+    zeros = {name: jnp.zeros((), task.dtype) for name in names}
     return {name: Average(total=zero, count=zero) for name, zero in zeros.items()}
-
-
-def epoch_order(
-    state: TrainState, steps_per_epoch: jax.typing.ArrayLike, num_examples: int
-) -> jax.Array:
-    """The order `[num_examples]` in which the student's epoch sees the examples."""
-    key = jax.random.fold_in(state.key(EPOCH_ORDER), state.step // steps_per_epoch)
-    return jax.random.permutation(key, num_examples)

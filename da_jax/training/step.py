@@ -1,194 +1,148 @@
-"""One training or evaluation step: pure functions of one device's share of the batch.
-
-A training step draws its batch, moves it to where student and teacher disagree (by
-chance) and lets the student learn from it: `draw`, `ascend`, `teach` and `learn`, of
-one or several students at once in `train_step`.
-"""
+"""Training and evaluation steps: pure functions of one device's share of the batch."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 
-from da_jax.augmentations import disagreement
+from da_jax.augmentations import Augmented, Context
 from da_jax.data import Examples
-from da_jax.methods import Outputs
-from da_jax.methods.interface import device_share
-from da_jax.models.forward import eval_mode, train_mode
+from da_jax.data.batch import Batch, device_share
+from da_jax.models.forward import Outputs, Variables, eval_mode, train_mode
 from da_jax.training.batch_metrics import eval_metrics
-from da_jax.training.draw import Drawn, draw, noise
-from da_jax.training.learn import learn
+from da_jax.training.sampling import sample_batch
 from da_jax.training.state import (
+    COIN,
+    NOISE,
     Hyperparameters,
     Metrics,
-    Problem,
+    Task,
     TrainState,
-    Variables,
 )
-
-
-def ascend(
-    problem: Problem,
-    state: TrainState,
-    teacher: Variables | None,
-    drawn: Drawn,
-    hyperparameters: Hyperparameters,
-) -> Drawn:
-    """The ascent of a batch, whatever its coin says.
-
-    Args:
-      problem: what is trained; it has an augmentation.
-      state: the student, whose parameters stay.
-      teacher: the teacher's variables.
-      drawn: the batch.
-      hyperparameters: the run's numbers.
-    """
-    assert problem.augmentation is not None, "only an augmentation has an ascent"
-
-    def student(images: jax.Array, batch_stats: Any) -> tuple[jax.Array, Any]:
-        outputs, batch_stats = train_mode(
-            problem.student, state.params, batch_stats, images
-        )
-        return outputs.logits, batch_stats
-
-    def teacher_logits(images: jax.Array) -> jax.Array:
-        return eval_mode(problem.teacher, teacher, images).logits
-
-    ascent = disagreement.augment(
-        problem.augmentation,
-        drawn.ascent,
-        student,
-        teacher_logits,
-        drawn.labels,
-        hyperparameters.ascent_learning_rate * state.ascent_scale,
-        problem.axis_name,
-        steps=hyperparameters.ascent_steps,
-        radius=hyperparameters.ascent_radius,
-        noise=lambda: noise(problem, state, drawn.ascent.images),
-    )
-    return drawn._replace(ascent=ascent)
-
-
-def teach(
-    problem: Problem, teacher: Variables | None, batches: Sequence[jax.Array]
-) -> list[Outputs | None]:
-    """The teacher's outputs for several students' images, in one pass.
-
-    Args:
-      problem: what is trained.
-      teacher: the teacher's variables, or None.
-      batches: images `[B, H, W, C]` of each student, or of each view of theirs.
-
-    Returns:
-      The outputs for each; None where there is no teacher.
-    """
-    if problem.teacher is None:
-        return [None] * len(batches)
-    if problem.method.teacher_train:  # each by its own batch
-        assert teacher is not None, "a method that looks at a teacher has one"
-        params, batch_stats = jax.lax.stop_gradient(
-            (teacher["params"], teacher["batch_stats"])
-        )
-        return [
-            train_mode(problem.teacher, params, batch_stats, images)[0]
-            for images in batches
-        ]
-    taught = eval_mode(problem.teacher, teacher, jnp.concatenate(batches))
-    parts = [jnp.split(leaf, len(batches)) for leaf in jax.tree.leaves(taught)]
-    structure = jax.tree.structure(taught)
-    return [
-        jax.tree.unflatten(structure, leaves) for leaves in zip(*parts, strict=True)
-    ]
+from da_jax.training.update import update_student
 
 
 def train_step(
-    problem: Problem,
+    task: Task,
     states: Sequence[TrainState],
     teacher: Variables | None,
     examples: Examples,
     orders: Sequence[jax.Array],
-    position: jax.Array,
+    position: jax.typing.ArrayLike,
     hyperparameters: Sequence[Hyperparameters],
     batch_size: int,
 ) -> tuple[tuple[TrainState, ...], tuple[Metrics, ...]]:
-    """A whole training step of one or several students, each with its batch and coin.
+    """Trains each student on a batch of its own.
 
     Args:
-      problem: what is trained.
+      task: what is trained.
       states: the students before.
-      teacher: the teacher's variables, shared by all, or None.
-      examples: the whole training set.
-      orders: of this epoch, a student's each.
-      position: where in its order a batch starts.
-      hyperparameters: the numbers, a student's each.
-      batch_size: of a student's global batch.
+      teacher: the teacher's variables, shared by all students, or None.
+      examples: the training set.
+      orders: of this epoch, one for each student.
+      position: where in its order each student's batch starts.
+      hyperparameters: one for each student.
+      batch_size: of a student, over all devices.
 
     Returns:
-      The students after, and their metrics.
+      The students after, and the metrics of their batches.
     """
-    students = list(zip(states, hyperparameters, strict=True))
-    batches = [
-        draw(problem, state, examples, order, position, numbers, batch_size)
-        for (state, numbers), order in zip(students, orders, strict=True)
-    ]
-    batches = [
-        _ascend_on_heads(problem, state, teacher, drawn, numbers)
-        for (state, numbers), drawn in zip(students, batches, strict=True)
-    ]
-    views = zip(*(drawn.views for drawn in batches), strict=True)
-    taught = teach(problem, teacher, [images for view in views for images in view])
-    learned = [
-        learn(
-            problem,
-            state,
-            taught[index :: len(students)],
-            teacher,
-            examples,
-            batches[index],
-            numbers,
-        )
-        for index, (state, numbers) in enumerate(students)
-    ]
-    return tuple(after for after, _ in learned), tuple(
-        metrics for _, metrics in learned
+    sample = partial(sample_batch, task, examples, position, batch_size)
+    batches = map(sample, states, orders)
+    augmented = list(
+        map(partial(augment, task, teacher), states, batches, hyperparameters)
     )
+    outputs = teacher_forward(task, teacher, [each.batch.views for each in augmented])
+    update = partial(update_student, task, teacher, examples)
+    updated = map(update, states, augmented, outputs, hyperparameters)
+    after, metrics = zip(*updated, strict=True)
+    return after, metrics
 
 
-def _ascend_on_heads(
-    problem: Problem,
-    state: TrainState,
+def augment(
+    task: Task,
     teacher: Variables | None,
-    drawn: Drawn,
+    state: TrainState,
+    batch: Batch,
     hyperparameters: Hyperparameters,
-) -> Drawn:
-    if problem.augmentation is None:
-        return drawn
+) -> Augmented:
+    """Applies the task's augmentation to a student's batch.
 
-    def heads(drawn: Drawn) -> Drawn:
-        return ascend(problem, state, teacher, drawn, hyperparameters)
+    The student is in train mode and the teacher in eval mode; their parameters stay.
+    """
 
-    return jax.lax.cond(drawn.coin, heads, lambda tails: tails, drawn)
+    def student_logits(
+        images: jax.Array, batch_stats: Variables
+    ) -> tuple[jax.Array, Variables]:
+        outputs, moved = train_mode(task.student, state.params, batch_stats, images)
+        return outputs.logits, moved
+
+    def teacher_logits(images: jax.Array) -> jax.Array:
+        return eval_mode(task.teacher, teacher, images).logits
+
+    context = Context(
+        student=student_logits,
+        teacher=teacher_logits,
+        batch_stats=state.batch_stats,
+        hyperparameters=hyperparameters.augmentation,
+        scale=state.ascent_scale,
+        coin_key=state.step_key(COIN),
+        noise_key=state.step_key(NOISE),
+        axis_name=task.axis_name,
+    )
+    return task.augmentation(batch, context)
+
+
+def teacher_forward(
+    task: Task, teacher: Variables | None, students: Sequence[Sequence[jax.Array]]
+) -> list[list[Outputs | None]]:
+    """Evaluates the teacher on the images of all students in one forward pass.
+
+    Args:
+      task: what is trained.
+      teacher: the teacher's variables, or None.
+      students: for each student the views of its batch, `[B, H, W, C]` each.
+
+    Returns:
+      For each student the outputs for each view; None without a teacher.
+    """
+    views = [images for view in zip(*students, strict=True) for images in view]
+    outputs: list[Outputs | None] = [None] * len(views)
+    if task.teacher is not None and task.method.teacher_train:
+        # Each batch by its own statistics; the running ones are dropped.
+        assert teacher is not None, "a method that looks at a teacher has one"
+        fixed = jax.lax.stop_gradient(teacher)
+        outputs = [
+            train_mode(task.teacher, fixed["params"], fixed["batch_stats"], images)[0]
+            for images in views
+        ]
+    elif task.teacher is not None:
+        together = eval_mode(task.teacher, teacher, jnp.concatenate(views))
+        leaves, structure = jax.tree.flatten(together)
+        parts = zip(*(jnp.split(leaf, len(views)) for leaf in leaves), strict=True)
+        outputs = [jax.tree.unflatten(structure, part) for part in parts]
+    return [outputs[index :: len(students)] for index in range(len(students))]
 
 
 def eval_step(
-    problem: Problem,
+    task: Task,
     variables: Variables,
     examples: Examples,
     position: jax.typing.ArrayLike,
     batch_size: int,
 ) -> Metrics:
-    """The student's metrics on `batch_size` examples from `position` on.
+    """Evaluates a student on `batch_size` examples from `position` on.
 
-    What lies beyond the end of the examples doesn't count, so that every example counts
-    once whatever the batch size and the number of devices.
+    Positions beyond the last example are masked, so every example counts once whatever
+    the batch size and the number of devices.
     """
-    indices = device_share(jnp.arange(batch_size) + position, problem.axis_name)
-    counts = indices < len(examples.labels)
+    indices = device_share(jnp.arange(batch_size) + position, task.axis_name)
+    mask = indices < len(examples.labels)
     indices = jnp.minimum(indices, len(examples.labels) - 1)
     labels = jnp.asarray(examples.labels)[indices]
-    images = problem.preprocessing.normalize(
-        jnp.asarray(examples.images)[indices], problem.dtype
+    images = task.preprocessing.normalize(
+        jnp.asarray(examples.images)[indices], task.dtype
     )
-    logits = eval_mode(problem.student, variables, images).logits
-    return eval_metrics(problem, logits, labels, counts)
+    logits = eval_mode(task.student, variables, images).logits
+    return eval_metrics(task, logits, labels, mask)

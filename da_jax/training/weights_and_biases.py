@@ -1,13 +1,11 @@
-"""A run's metrics in Weights & Biases, where its config asks for that."""
+"""A run's metrics in Weights & Biases, if its config asks for that."""
 
 import importlib.util
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-
-from tqdm import tqdm
 
 from da_jax.errors import UserError, reason
 from da_jax.storage.files import read_json, write_json
@@ -17,10 +15,10 @@ MODES = ("offline", "online")
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Looks whether W&B can be written to, before anything slow starts.
+    """Checks that W&B can be written to, before anything slow starts.
 
     Raises:
-      UserError: it isn't installed, or nobody has logged in: nobody is asked to.
+      UserError: it isn't installed, or no key is stored; it never asks for one.
     """
     mode = config["wandb"]["mode"]
     if mode not in MODES:
@@ -57,14 +55,21 @@ def _wandb() -> Any:
 
 
 class WeightsAndBiases:
-    """The W&B run of a workdir: always the one that its `wandb.json` names.
+    """The W&B run of a workdir, named by its `wandb.json`.
 
-    Whoever opens it tells it the run's whole history. So what was written offline is
-    complete in the newest folder, and what is online knows steps that it is told again.
+    It is given the whole history whenever it is opened: offline, the newest folder
+    is then complete; online, steps that are there already are ignored.
     """
 
-    def __init__(self, workdir: Path, config: dict[str, Any]) -> None:
-        """Starts it, or goes on with it.
+    def __init__(
+        self, workdir: Path, config: dict[str, Any], log: Callable[[str], None]
+    ) -> None:
+        """Starts or resumes it.
+
+        Args:
+          workdir: the run's folder.
+          config: the run's.
+          log: is called with a line for the user.
 
         Raises:
           UserError: W&B can't be reached or refuses.
@@ -92,13 +97,13 @@ class WeightsAndBiases:
                 " without its server"
             ) from error
         if is_online:
-            tqdm.write(f"Weights & Biases: {self._run.url}")
+            log(f"Weights & Biases: {self._run.url}")
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         """Logs an epoch's scalars."""
         self._run.log(scalars, step=step)
 
     def close(self, failed: bool) -> None:
-        """Waits until everything is written, or sent."""
+        """Waits until everything is written or sent."""
         self._run.finish(exit_code=int(failed))
         _wandb().teardown()  # offline `finish` doesn't wait for the process that writes

@@ -22,7 +22,7 @@ from benchmarks.half_hour.journal import Journal
 from benchmarks.half_hour.sizes import FULL, REHEARSAL
 from benchmarks.half_hour.stages import checks, speed
 from configs import default
-from da_jax.config.configuration import check_config
+from da_jax.config.checks import check_config
 from da_jax.errors import UserError
 from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 
@@ -90,7 +90,7 @@ def test_stand_ins_make_the_configs(tmp_path):
         "from benchmarks.half_hour import stand_ins;"
         "assert len(stand_ins.install()) == 2;"
         "from configs import resnet20;"
-        "from da_jax.config.configuration import check_config;"
+        "from da_jax.config.checks import check_config;"
         "import json; config = resnet20.get_config('kd'); check_config(config);"
         "print(json.dumps(config.to_dict()))"
     )

@@ -12,7 +12,7 @@ import pytest
 
 import configs
 from configs import default, teacher
-from da_jax.config.configuration import (
+from da_jax.config.build import (
     check_config,
     create_hyperparameters,
     create_problem,

@@ -11,7 +11,7 @@ import pytest
 from configs import default
 from configs import digits as digits_config
 from da_jax import declarations
-from da_jax.config.configuration import create_hyperparameters, create_problem
+from da_jax.config.build import create_hyperparameters, create_problem
 from da_jax.data import digits
 from da_jax.errors import UserError
 from da_jax.methods import (

@@ -18,7 +18,7 @@ from da_jax.analysis.report.published import SOURCES
 from da_jax.analysis.report.rendering import ENVIRONMENT, source
 from da_jax.analysis.report.runs import ReportedRun
 from da_jax.analysis.report.table import Row, cells, settings
-from da_jax.config.fields import flatten
+from da_jax.config.record import flatten
 
 HEADINGS = {
     "pair": "Teacher → student",

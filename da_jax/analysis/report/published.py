@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from da_jax.config.fields import flatten
+from da_jax.config.record import flatten
 from da_jax.training.results import method_name
 
 SOURCES = {

@@ -8,10 +8,10 @@ from typing import Any
 
 from da_jax.analysis.report.published import Published, published
 from da_jax.analysis.report.runs import ReportedRun
-from da_jax.config.fields import FIELDS_OF_THE_MACHINE, flatten
+from da_jax.config.record import RESUMABLE_FIELDS, flatten
 from da_jax.training.results import accuracy, method_name, pair_name, summary
 
-FIELDS_OF_A_RUN = {"name", "seed", "num_seeds", *FIELDS_OF_THE_MACHINE}
+FIELDS_OF_A_RUN = {"name", "seed", "num_seeds", *RESUMABLE_FIELDS}
 """In which the runs of a row may differ."""
 
 MOST_FIELDS = 3

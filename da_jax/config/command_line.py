@@ -5,7 +5,10 @@ import sys
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from da_jax.config.defaults import defaults
+from da_jax.config.record import flatten
 from da_jax.errors import UserError
+from da_jax.imports import import_modules
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -36,4 +39,29 @@ def parse(arguments: list[str], command: str) -> ConfigDict:
         # The flag's own error carries the traceback of what a config file raised.
         message = str(error).rpartition("UserError: ")[2]
         raise UserError(" ".join(message.split())) from error
-    return CONFIG.value
+    return complete(CONFIG.value)
+
+
+def complete(config: ConfigDict) -> ConfigDict:
+    """Adds the fields that a config of an earlier version lacks, with their defaults.
+
+    It also imports the modules that the config names in `imports`.
+
+    Raises:
+      UserError: a module can't be imported.
+    """
+    import_modules(config.get("imports", ()))
+    known = dict(flatten(config.to_dict()))
+    missing = {
+        field: value
+        for field, value in flatten(defaults(config.name, config.student).to_dict())
+        if field not in known
+    }
+    with config.unlocked():
+        for field, value in missing.items():
+            *sections, name = field.split(".")
+            section = config
+            for each in sections:
+                section = section.setdefault(each, ConfigDict())
+            section[name] = tuple(value) if isinstance(value, list) else value
+    return config

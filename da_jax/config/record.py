@@ -1,0 +1,102 @@
+"""A config as files keep it: a schema version, and only the sections in use.
+
+Without JAX, so that reports start quickly.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SCHEMA = 1
+"""The version of `config.json`. Version 0 had every section and no `schema`."""
+
+RESUMABLE_FIELDS = (
+    "schema",
+    "data_dir",
+    "eval_batch_size",
+    "checkpoint_every",
+    "parallel",
+    "steps_per_call",
+    "profile_steps",
+    "gallery_every",
+    "wandb.mode",
+    "wandb.project",
+)
+"""Fields that may differ when a run is resumed: they don't change its results."""
+
+SHARED_SECTIONS = {"noise": "disagreement"}
+"""Augmentations without a section of their own (`config_section`)."""
+
+
+def to_record(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config's schema version and the fields in use."""
+    return {"schema": SCHEMA, **in_use(config)}
+
+
+def in_use(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a config without the sections that nothing reads."""
+    augmentation = config["augmentation"]
+    read = {
+        "teacher",
+        "optimizer",
+        config["method"],
+        SHARED_SECTIONS.get(augmentation, augmentation),
+    }
+    if config.get("wandb", {}).get("mode"):
+        read.add("wandb")
+    return {
+        name: value
+        for name, value in config.items()
+        if not isinstance(value, Mapping) or name in read
+    }
+
+
+def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yields each field's dotted name and value; tuples as lists, as JSON has them."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            yield from flatten(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, list(value) if isinstance(value, tuple) else value
+
+
+def differing_configs(
+    config: Mapping[str, Any], recorded: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> list[str]:
+    """Lists the fields in which two configs would lead to different results.
+
+    Args:
+      config: the present one.
+      recorded: one from a file, maybe of an earlier version.
+      defaults: of the fields that the file may lack.
+    """
+    # A section of another method or augmentation is no field that differs.
+    sections = {name for name, value in config.items() if isinstance(value, Mapping)}
+    absent = sections - recorded.keys()
+    present = {name: value for name, value in config.items() if name not in absent}
+    return differing_fields(
+        in_use(present),
+        in_use(recorded),
+        {name: value for name, value in defaults.items() if name not in absent},
+    )
+
+
+def differing_fields(
+    content: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    defaults: Mapping[str, Any] | None = None,
+) -> list[str]:
+    """Lists the fields in which two nested mappings differ, with both values.
+
+    Args:
+      content: the present one.
+      recorded: one from a file.
+      defaults: of fields that one of them lacks.
+    """
+    now, then = dict(flatten(content)), dict(flatten(recorded))
+    default = dict(flatten(defaults or {}))
+    differing = []
+    for field in sorted(now.keys() | then.keys()):
+        there, here = (of.get(field, default.get(field)) for of in (then, now))
+        if there != here and field not in RESUMABLE_FIELDS:
+            differing.append(f"{field} ({there!r} there, {here!r} now)")
+    return differing

@@ -1,0 +1,147 @@
+"""The student's update: the method's losses, their gradients and an optimizer step."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from da_jax.augmentations import Augmented
+from da_jax.data import Examples
+from da_jax.losses import Losses
+from da_jax.methods import MethodInputs, ViewOutputs
+from da_jax.models.forward import Outputs, Variables, norms_before_relu, train_mode
+from da_jax.training.batch_metrics import train_metrics
+from da_jax.training.optimizers import OPTIMIZERS, Gradients
+from da_jax.training.state import METHOD, Hyperparameters, Metrics, Task, TrainState
+
+CROSS_ENTROPY = "loss_ce"
+"""The term that isn't distillation."""
+
+
+def update_student(
+    task: Task,
+    teacher: Variables | None,
+    examples: Examples,
+    state: TrainState,
+    augmented: Augmented,
+    teacher_outputs: Sequence[Outputs | None],
+    hyperparameters: Hyperparameters,
+) -> tuple[TrainState, Metrics]:
+    """Takes one optimizer step on an augmented batch.
+
+    Args:
+      task: what is trained.
+      teacher: the teacher's variables, or None.
+      examples: the training set.
+      state: the student before.
+      augmented: its batch.
+      teacher_outputs: for each view of the batch; None without a teacher.
+      hyperparameters: the run's.
+
+    Returns:
+      The student after, and the batch's metrics, summed over the devices.
+    """
+
+    def loss(trainable: Any) -> tuple[Gradients, tuple[Any, Any, Losses, jax.Array]]:
+        outputs, batch_stats = _student_forward(task, trainable["student"], augmented)
+        epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
+        inputs = _method_inputs(
+            task, teacher, examples, augmented, outputs, teacher_outputs, epoch
+        )
+        losses, auxiliary = task.method.apply(
+            _with_params(state.auxiliary, trainable["method"]),
+            inputs,
+            hyperparameters.method,
+            mutable=[name for name in state.auxiliary if name != "params"],
+            rngs={"method": state.step_key(METHOD)},
+        )
+        others = [term for name, term in losses.items() if name != CROSS_ENTROPY]
+        terms = Gradients(
+            losses.get(CROSS_ENTROPY, jnp.zeros(())), sum(others, jnp.zeros(()))
+        )
+        return terms, (batch_stats, auxiliary, losses, outputs[0].logits)
+
+    terms, pull_back, (batch_stats, auxiliary, losses, logits) = jax.vjp(
+        loss, state.trainable, has_aux=True
+    )
+    gradients = _gradients(task, terms, pull_back)
+    trainable, opt_state = _optimize(task, state, gradients, hyperparameters)
+    metrics = train_metrics(task, losses, logits, teacher_outputs[0], augmented)
+    state = state.replace(
+        step=state.step + 1,
+        params=trainable["student"],
+        batch_stats=batch_stats,
+        auxiliary=_with_params({**state.auxiliary, **auxiliary}, trainable["method"]),
+        opt_state=opt_state,
+        ascent_scale=task.augmentation.adapt(
+            state.ascent_scale, metrics, hyperparameters.augmentation
+        ),
+    )
+    return state, metrics
+
+
+def _student_forward(
+    task: Task, params: Any, augmented: Augmented
+) -> tuple[list[Outputs], Any]:
+    """Evaluates the student on each view of a batch, one after the other."""
+    outputs, batch_stats = [], augmented.batch_stats
+    for images in augmented.batch.views:
+        of_view, batch_stats = train_mode(task.student, params, batch_stats, images)
+        outputs.append(of_view)
+    return outputs, batch_stats
+
+
+def _method_inputs(
+    task: Task,
+    teacher: Variables | None,
+    examples: Examples,
+    augmented: Augmented,
+    outputs: Sequence[Outputs],
+    teacher_outputs: Sequence[Outputs | None],
+    epoch: jax.Array,
+) -> MethodInputs:
+    norms = []
+    if task.teacher is not None and teacher is not None:
+        params = jax.lax.stop_gradient(teacher["params"])
+        norms = norms_before_relu(task.teacher, params)
+    views = [ViewOutputs(*view) for view in zip(outputs, teacher_outputs, strict=True)]
+    return MethodInputs(
+        student=views[0].student,
+        teacher=views[0].teacher,
+        labels=augmented.batch.labels,
+        indices=augmented.batch.indices,
+        train_labels=jnp.asarray(examples.labels),
+        epoch=epoch.astype(task.dtype),
+        teacher_norms=norms,
+        strong=views[1] if task.method.strong_view else None,
+    )
+
+
+def _gradients(task: Task, terms: Gradients, pull_back: Callable[..., Any]) -> Any:
+    """The whole loss's gradients, or `Gradients` for an optimizer that takes both."""
+    zero, one = (fill(terms.task) for fill in (jnp.zeros_like, jnp.ones_like))
+    gradients: Any
+    if task.optimizer == "dot":
+        (of_task,) = pull_back(Gradients(one, zero))
+        (of_distillation,) = pull_back(Gradients(zero, one))
+        gradients = Gradients(of_task, of_distillation)
+    else:
+        (gradients,) = pull_back(Gradients(one, one))
+    if task.axis_name is not None:
+        gradients = jax.lax.pmean(gradients, task.axis_name)
+    return gradients
+
+
+def _optimize(
+    task: Task, state: TrainState, gradients: Any, hyperparameters: Hyperparameters
+) -> tuple[Any, optax.OptState]:
+    optimizer = OPTIMIZERS[task.optimizer](hyperparameters.optimizer.at(state.step))
+    updates, opt_state = optimizer.update(gradients, state.opt_state, state.trainable)
+    return optax.apply_updates(state.trainable, updates), opt_state
+
+
+def _with_params(auxiliary: dict[str, Any], params: Any) -> dict[str, Any]:
+    """A method's variables with these parameters, if it has any."""
+    return {**auxiliary, "params": params} if "params" in auxiliary else auxiliary
