@@ -1,7 +1,8 @@
 """Configs of distillation on CIFAR-100, as the original has them.
 
 A config file's `get_config(variant)` starts from `create` and changes what differs. Its
-fields are in `da_jax/config/defaults.py`. A variant is words joined by commas, in any order, at most one of each kind:
+fields are in `da_jax/config/defaults.py`. A variant is words joined by commas, in any
+order, at most one of each kind:
 
 - the teacher, one of the file's (the first is the default);
 - the method, a key of `methods` (KD by default), with mdistiller's numbers for it;

@@ -93,7 +93,7 @@ def create_config(fields):
 
 
 def eigh_of_fixed_signs(matrix, eigh=jnp.linalg.eigh):
-    """LAPACK leaves the signs of eigenvectors open, and KDSVD's loss depends on them."""
+    """Fixes the signs that LAPACK leaves open, as KDSVD's loss depends on them."""
     values, vectors = eigh(matrix)
     total = jnp.sum(vectors, axis=-2, keepdims=True)
     return values, vectors * jnp.where(total < 0, -1, 1)

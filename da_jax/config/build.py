@@ -16,7 +16,7 @@ from da_jax.config.record import to_record
 from da_jax.data import Dataset, Examples, hold_out, load_dataset, locations, take_part
 from da_jax.errors import UserError
 from da_jax.methods import METHODS, create_method
-from da_jax.models import create_model
+from da_jax.models import check_axis, check_logits, create_model
 from da_jax.models.forward import Variables
 from da_jax.models.network import PRECISIONS
 from da_jax.storage.model_folders import load_model
@@ -79,6 +79,7 @@ def build_run(
     )
     task = create_task(config, dataset)
     steps = PmappedSteps(task, config.num_seeds, config.parallel)
+    check_networks(config, task, dataset.num_classes, steps.num_devices)
     for _, batch_size in set(batches):
         steps.check_batch_size("config.batch_size", batch_size)
     steps.check_batch_size("config.eval_batch_size", config.eval_batch_size)
@@ -124,6 +125,21 @@ def split_data(config: ConfigDict, dataset: Dataset) -> tuple[Dataset, Examples,
         dataset, config.validation_size, config.validation_seed
     )
     return dataset, held_out, "validation"
+
+
+def check_networks(
+    config: ConfigDict, task: Task, num_classes: int, num_devices: int
+) -> None:
+    """Checks that networks of a user's own fit the data set and the devices.
+
+    Raises:
+      UserError: the logits have another shape, or batch norm can't be synchronised.
+    """
+    names = {config.student: task.student, config.teacher.model: task.teacher}
+    for name, network in names.items():
+        if network is not None:
+            check_logits(name, network, num_classes, task.image_shape)
+            check_axis(name, network, task.axis_name, num_devices, task.image_shape)
 
 
 def create_ascent(config: ConfigDict) -> tuple[DisagreementAugmentation, float]:
