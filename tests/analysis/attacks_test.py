@@ -10,7 +10,7 @@ import pytest
 from da_jax.analysis.pretrained import load_pretrained
 from da_jax.analysis.robustness import measurements
 from da_jax.analysis.robustness.attacks import ATTACKS, checkpoint_intervals
-from da_jax.analysis.robustness.measurements import Comparison, Subject
+from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples, load_dataset
 
@@ -128,9 +128,9 @@ def test_checkpoints_are_the_paper_s():
 def test_apgd_is_no_weaker_than_pgd_and_a_larger_budget_no_safer(num_images, budgets):
     data = load_dataset("digits", Path("unused"))
     teacher = load_pretrained(Path("checkpoints/digits_resnet20"))
-    subject = Subject("teacher", teacher, data.preprocessing)
+    network = NamedNetwork("teacher", teacher, data.preprocessing)
     examples = Examples(*(array[:num_images] for array in data.test))
-    comparison = Comparison([], subject, examples, Settings(budgets=budgets))
+    comparison = Comparison([], network, examples, Settings(budgets=budgets))
     accuracies = measurements.measure_attacks(comparison)["teacher"]
     (clean,) = measurements.measure_clean(comparison).values()
     assert clean == 100  # as it was trained to

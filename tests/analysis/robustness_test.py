@@ -18,7 +18,7 @@ from da_jax import methods, models
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.analysis.recording import record_ascent
 from da_jax.analysis.robustness import figure, measurements
-from da_jax.analysis.robustness.measurements import Comparison, Subject
+from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples, load_dataset
 from da_jax.data.cifar100 import PREPROCESSING
@@ -107,12 +107,12 @@ def linear_comparison(count=37, **settings):
     images, labels = (array[:count] for array in golden.cifar100())
     examples = Examples(images, labels % 10)
 
-    def subject(name, seed):
+    def network(name, seed):
         variables = Linear().init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3)))
         network = Pretrained(Path(name), "Linear", 10, Linear(), variables)
-        return Subject(name, network, PREPROCESSING)
+        return NamedNetwork(name, network, PREPROCESSING)
 
-    student, teacher = subject("student", 0), subject("teacher", 1)
+    student, teacher = network("student", 0), network("teacher", 1)
     return Comparison([student], teacher, examples, Settings(**settings))
 
 
@@ -153,18 +153,20 @@ def test_the_rest_does_not_depend_on_the_batch_size(monkeypatch, part):
     assert measure(comparison) == whole
     comparison.settings = dataclasses.replace(comparison.settings, seed=1)
     seen = []
-    comparison.advance = seen.append
+    comparison.on_progress = seen.append
     other = measure(comparison)
     assert part != "corruptions" or other != whole
-    assert sum(seen) == measurements.count_passes(part, comparison)
+    assert sum(seen) == measurements.count_progress(part, comparison)
 
 
 def test_the_bar_knows_the_ascent_s_length():
     comparison = linear_comparison(batch_size=16, steps=4)
     seen = []
-    comparison.advance = seen.append
+    comparison.on_progress = seen.append
     measurements.measure_disagreement(comparison)
-    assert sum(seen) == measurements.count_passes("disagreement", comparison) == 37 * 5
+    assert (
+        sum(seen) == measurements.count_progress("disagreement", comparison) == 37 * 5
+    )
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +252,7 @@ def test_the_command_measures_what_it_is_asked(networks):
     drawn = figure.draw(results).axes
     for panel, ax in zip(panels, drawn, strict=True):
         lines = [list(line.get_ydata()) for line in ax.lines]
-        assert lines == [line.accuracies for line in panel.lines]
+        assert lines == [line.accuracies for line in panel.curves]
         assert all(len(line) == len(panel.strengths) for line in lines)
     fgsm = [of["FGSM"] for of in results["attacks"].values()]
     assert [list(line.get_ydata())[1:] for line in drawn[1].lines] == fgsm
