@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import resnet8x4
-from da_jax.analysis.report.chart import MOST_POINTS, Chart, Line, Point
+from da_jax.analysis.report.chart import MOST_POINTS, Chart, Point, Series
 from da_jax.analysis.report.curves import charts
 from da_jax.analysis.report.rendering import draw, file_name
 from tests.run_folders import make_run, table_of
@@ -21,7 +21,7 @@ def coordinates(path):
 
 def line(*means):
     points = [Point(x, mean, mean, mean) for x, mean in enumerate(means, start=1)]
-    return Line("a line", points, 0)
+    return Series("a line", points, 0)
 
 
 def test_a_line_goes_through_its_ticks():

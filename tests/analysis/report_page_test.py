@@ -13,8 +13,8 @@ from PIL import Image
 from configs import resnet8x4
 from da_jax.analysis.report.json_tables import settings_and_tables
 from da_jax.analysis.report.page import create_page
-from da_jax.analysis.report.pictures import exhibits
-from da_jax.analysis.report.robustness import labelled
+from da_jax.analysis.report.pictures import attachments
+from da_jax.analysis.report.robustness import label_values
 from da_jax.analysis.report.runs import read_runs
 from da_jax.analysis.report.table import rows
 from tests.run_folders import make_run
@@ -142,12 +142,12 @@ def test_no_picture_makes_the_report_fail(tmp_path):
         content = bytearray(whole[: rng.integers(1, len(whole) + 1)])
         content[rng.integers(len(content))] ^= 1 << rng.integers(8)
         file.write_bytes(content)
-        (exhibit,) = exhibits(tmp_path)
-        assert len(exhibit.pictures) + len(exhibit.remarks) == 1
-        remarks += len(exhibit.remarks)
+        (attachment,) = attachments(tmp_path)
+        assert len(attachment.pictures) + len(attachment.remarks) == 1
+        remarks += len(attachment.remarks)
     assert remarks > 100
     (folder / "visualize.json").write_text("[" * 10_000)
-    assert "visualize.json is damaged" in exhibits(tmp_path)[0].remarks[0]
+    assert "visualize.json is damaged" in attachments(tmp_path)[0].remarks[0]
 
 
 def test_the_page_tells_what_an_augmentation_brings(tmp_path):
@@ -191,7 +191,7 @@ def test_robust_accuracies_stand_under_what_was_done_to_the_images():
         "attacks": {"kd": {"PGD": [3.5, 0], "FGSM": [9]}, "da": "damaged"},
         "corruptions": {"kd": {"Gaussian blur": [50, 40, 30]}},
     }
-    found = labelled(content)
+    found = label_values(content)
     assert found["disagreement"]["kd"]["teacher"] == {"step 0": 72, "step 1": 71}
     assert found["attacks"] == {
         "kd": {"PGD": {"0.5/255": 3.5, "8/255": 0}, "FGSM": {"#1": 9}},
@@ -200,7 +200,10 @@ def test_robust_accuracies_stand_under_what_was_done_to_the_images():
     severities = ["severity 1", "severity 2", "severity 3"]
     assert list(found["corruptions"]["kd"]["Gaussian blur"]) == severities
     assert content["attacks"]["kd"]["PGD"] == [3.5, 0]
-    assert labelled({"attacks": 7, "settings": [1]}) == {"attacks": 7, "settings": [1]}
+    assert label_values({"attacks": 7, "settings": [1]}) == {
+        "attacks": 7,
+        "settings": [1],
+    }
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
