@@ -163,7 +163,7 @@ def _record(
     return record_ascent(student, teacher, images, steps, learning_rate, augmentation)
 
 
-def choose_images(count: int, num_examples: int, seed: int) -> list[int]:
+def sample_images(count: int, num_examples: int, seed: int) -> list[int]:
     """Where `count` random test images are, in as few batches as hold so many.
 
     Args:
@@ -179,16 +179,18 @@ def choose_images(count: int, num_examples: int, seed: int) -> list[int]:
     return sorted(rng.choice(candidates, count, replace=False).tolist())
 
 
-class Guess(NamedTuple):
+class ClassProbability(NamedTuple):
     """A class that a network holds an image for, and with what probability."""
 
     label: int
     probability: float
 
 
-def top_guesses(logits: np.ndarray, count: int = 3) -> list[Guess]:
+def top_classes(logits: np.ndarray, count: int = 3) -> list[ClassProbability]:
     """The `count` likeliest classes of logits `[K]`, the likeliest first."""
     shifted = np.exp(logits.astype(np.float64) - logits.max())
     probabilities = shifted / shifted.sum()
     order = np.argsort(-probabilities, kind="stable")[:count]
-    return [Guess(int(label), float(probabilities[label])) for label in order]
+    return [
+        ClassProbability(int(label), float(probabilities[label])) for label in order
+    ]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from da_jax.analysis.gallery import Gallery, choose_images, create_gallery
+from da_jax.analysis.gallery import Gallery, create_gallery, sample_images
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data import Examples
@@ -80,7 +80,7 @@ class TrainingGallery:
             teacher,
             self.examples,
             run.dataset.preprocessing,
-            choose_images(min(NUM_IMAGES, count), count, seed=0),
+            sample_images(min(NUM_IMAGES, count), count, seed=0),
             steps=STEPS,
             learning_rate=self.learning_rate,
             augmentation=self.augmentation,

@@ -160,11 +160,11 @@ def test_on_several_devices_a_run_shows_its_first_student(run):
 
 
 def test_images_by_chance_are_of_one_batch_if_they_can_be():
-    chosen = gallery.choose_images(64, 360, seed=0)
-    assert chosen == gallery.choose_images(64, 360, seed=0)
-    assert chosen != gallery.choose_images(64, 360, seed=1)
+    chosen = gallery.sample_images(64, 360, seed=0)
+    assert chosen == gallery.sample_images(64, 360, seed=0)
+    assert chosen != gallery.sample_images(64, 360, seed=1)
     for count in (4, 64, 65, 360):
-        chosen = gallery.choose_images(count, 360, seed=3)
+        chosen = gallery.sample_images(count, 360, seed=3)
         assert len(set(chosen)) == count and 0 <= min(chosen) <= max(chosen) < 360
         batches = {index // gallery.BATCH_SIZE for index in chosen}
         assert len(batches) <= -(-count // gallery.BATCH_SIZE) + 1
@@ -172,8 +172,8 @@ def test_images_by_chance_are_of_one_batch_if_they_can_be():
 
 def test_guesses_are_the_softmax_s_largest():
     logits = np.array([1.0, 1003.0, -2.0, 1002.0])
-    guesses = gallery.top_guesses(logits, 2)
-    assert [guess.label for guess in guesses] == [1, 3]
+    likeliest = gallery.top_classes(logits, 2)
+    assert [each.label for each in likeliest] == [1, 3]
     expected = 1 / (1 + np.exp(-1))
-    assert guesses[0].probability == pytest.approx(expected)
-    assert guesses[1].probability == pytest.approx(1 - expected)
+    assert likeliest[0].probability == pytest.approx(expected)
+    assert likeliest[1].probability == pytest.approx(1 - expected)

@@ -17,12 +17,12 @@ import scipy.stats
 from matplotlib.text import Text
 from PIL import Image
 
-from da_jax import visualize
 from da_jax.analysis import gallery
 from da_jax.analysis.pictures import canvas, correlation, parts, per_class, tsne
 from da_jax.analysis.pictures import gallery as drawing
 from da_jax.analysis.predictions import predict
 from da_jax.analysis.pretrained import load_pretrained
+from da_jax.commands import visualize_arguments
 from da_jax.data import cifar100, digits
 from da_jax.models import create_model
 from da_jax.storage.model_folders import Model, save_model
@@ -183,11 +183,11 @@ def test_tsne_is_its_seed_s():
     rng = np.random.default_rng(0)
     labels = np.repeat([4, 7, 9], 20)
     features = rng.normal(size=(60, 8)) + labels[:, None]
-    chosen = tsne.choose_examples(labels, [4, 9], 5, seed=1)
+    chosen = tsne.sample_examples(labels, [4, 9], 5, seed=1)
     assert np.bincount(labels[chosen], minlength=10)[[4, 9]].tolist() == [5, 5]
-    assert chosen.tolist() == tsne.choose_examples(labels, [4, 9], 5, 1).tolist()
-    assert chosen.tolist() != tsne.choose_examples(labels, [4, 9], 5, 2).tolist()
-    assert len(tsne.choose_examples(labels, [7], 1000, 0)) == 20
+    assert chosen.tolist() == tsne.sample_examples(labels, [4, 9], 5, 1).tolist()
+    assert chosen.tolist() != tsne.sample_examples(labels, [4, 9], 5, 2).tolist()
+    assert len(tsne.sample_examples(labels, [7], 1000, 0)) == 20
     found = tsne.embed(features, labels, seed=0)
     again = tsne.embed(features, labels, seed=0)
     np.testing.assert_array_equal(found.points, again.points)
@@ -254,7 +254,7 @@ def test_no_words_overlap_or_are_cut_off():
 
 
 def test_the_command_knows_every_part():
-    assert tuple(parts.PARTS) == visualize.PARTS
+    assert tuple(parts.PARTS) == visualize_arguments.PARTS
 
 
 def test_without_matplotlib_it_says_so(tmp_path):

@@ -1,4 +1,4 @@
-"""What pictures are drawn of: a teacher, one or two students, and a test set."""
+"""The inputs of the pictures: a teacher, one or two students, and a test set."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -9,16 +9,16 @@ from da_jax.data import Dataset
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
-    """What is shown of them.
+class PictureOptions:
+    """The options of the gallery and the t-SNE plot.
 
     Attributes:
-      images: of the gallery, where in the test set they are.
-      steps: of its ascent, ascending from 0.
-      learning_rate: of its ascent.
-      classes: of the t-SNE.
-      images_per_class: of the t-SNE.
-      seed: of the t-SNE.
+      images: indices of the gallery's test images.
+      steps: of the gallery's ascent, increasing from 0.
+      learning_rate: of the gallery's ascent, in units of normalised pixels.
+      classes: labels in the t-SNE plot.
+      images_per_class: in the t-SNE plot.
+      seed: of the t-SNE plot.
     """
 
     images: Sequence[int]
@@ -30,21 +30,21 @@ class Options:
 
 
 @dataclasses.dataclass(eq=False)
-class Subject:
-    """A network and the name it has in the pictures."""
+class NamedNetwork:
+    """A network and its name in the pictures."""
 
     name: str
-    network: Pretrained
+    pretrained: Pretrained
 
 
-class Study:
-    """The networks, their data and the predictions that have been needed so far.
+class VisualizationData:
+    """Networks, a data set and cached predictions.
 
     Attributes:
-      teacher: what students are compared with.
+      teacher: the network that students are compared with.
       students: one or two.
-      dataset: whose test set is looked at.
-      options: what of it.
+      dataset: the pictures show its test set.
+      options: of the pictures.
     """
 
     def __init__(
@@ -52,39 +52,39 @@ class Study:
         teacher: Pretrained,
         students: Sequence[Pretrained],
         dataset: Dataset,
-        options: Options,
+        options: PictureOptions,
     ) -> None:
         names = network_names([teacher, *students])
-        self.teacher = Subject(names[0], teacher)
+        self.teacher = NamedNetwork(names[0], teacher)
         self.students = [
-            Subject(name, student)
+            NamedNetwork(name, student)
             for name, student in zip(names[1:], students, strict=True)
         ]
         self.dataset = dataset
         self.options = options
-        self._predictions: dict[Subject, Predictions] = {}
+        self._predictions: dict[NamedNetwork, Predictions] = {}
 
     @property
-    def subjects(self) -> list[Subject]:
-        """The students and then the teacher, as they stand side by side."""
+    def networks(self) -> list[NamedNetwork]:
+        """The students, then the teacher."""
         return [*self.students, self.teacher]
 
-    def predictions(self, subject: Subject) -> Predictions:
-        """A network's outputs for the whole test set, computed once."""
-        if subject not in self._predictions:
-            self._predictions[subject] = predict(subject.network, self.dataset)
-        return self._predictions[subject]
+    def predictions(self, network: NamedNetwork) -> Predictions:
+        """Returns the cached outputs for the test set."""
+        if network not in self._predictions:
+            self._predictions[network] = predict(network.pretrained, self.dataset)
+        return self._predictions[network]
 
-    def accuracy(self, subject: Subject) -> float | None:
-        """Top-1 in %, if the predictions have been needed."""
-        if subject not in self._predictions:
+    def accuracy(self, network: NamedNetwork) -> float | None:
+        """Returns the top-1 accuracy in %, or None if there are no cached outputs."""
+        if network not in self._predictions:
             return None
-        is_right = self._predictions[subject].is_right(self.dataset.test.labels)
+        is_right = self._predictions[network].is_right(self.dataset.test.labels)
         return 100 * float(is_right.mean())
 
 
 def network_names(networks: Sequence[Pretrained]) -> list[str]:
-    """The architectures, with what tells those that are of the same one apart."""
+    """Returns the architectures; equal ones get the name of their folder or run."""
     models = [network.model for network in networks]
     return [
         model if models.count(model) == 1 else f"{model} ({_origin(network)})"
@@ -94,5 +94,5 @@ def network_names(networks: Sequence[Pretrained]) -> list[str]:
 
 def _origin(network: Pretrained) -> str:
     folder = network.folder.absolute()
-    is_of_a_run = folder.name == "best" or folder.name.startswith("seed_")
-    return folder.parent.name if is_of_a_run else folder.name
+    is_in_run = folder.name == "best" or folder.name.startswith("seed_")
+    return folder.parent.name if is_in_run else folder.name
