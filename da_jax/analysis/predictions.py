@@ -1,4 +1,4 @@
-"""What a network makes of every image of a data set."""
+"""A network's outputs for a whole test set."""
 
 import functools
 from typing import Any, NamedTuple
@@ -14,27 +14,27 @@ from da_jax.data.preprocessing import Preprocessing
 from da_jax.training.state import Variables
 
 BATCH_SIZE = 500
-"""At most, of a device."""
+"""The batch size of the forward passes."""
 
 
 class Predictions(NamedTuple):
-    """Of the N test images, in their order.
+    """The outputs for N test images, in their order.
 
     Attributes:
       logits: `[N, K]`.
-      features: `[N, C]`, what the last layer classifies.
+      features: `[N, C]`, the input of the last layer.
     """
 
     logits: np.ndarray
     features: np.ndarray
 
     def is_right(self, labels: np.ndarray | jax.Array) -> np.ndarray:
-        """Of which images the likeliest class is their label, bool `[N]`."""
+        """Returns whether the likeliest class is the label, bool `[N]`."""
         return self.logits.argmax(axis=-1) == np.asarray(labels)
 
 
 def predict(network: Pretrained, dataset: Dataset) -> Predictions:
-    """The outputs for the whole test set, on the host."""
+    """Evaluates a network on the whole test set; the outputs are on the host."""
     images = dataset.test.images
     batches = [
         _forward(

@@ -1,4 +1,4 @@
-"""The gallery's ascent: against PyTorch, the ascent of training, and direct passes."""
+"""The gallery's ascent, compared with PyTorch, training and direct forward passes."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ RATE = 0.02
 
 
 class Linear(nn.Module):
-    """A network whose ascent NumPy's and PyTorch's float64 follow easily."""
+    """A linear network, easy to write in PyTorch."""
 
     @nn.compact
     def __call__(self, images, train=False):
@@ -44,7 +44,7 @@ def linear(seed, dtype=np.float64):
 
 
 def reference_ascent(student, teacher, images, steps, learning_rate):
-    """What the original's `forward_eval` records, on PyTorch's Adam and scheduler."""
+    """Records the original's `forward_eval` with PyTorch's Adam and scheduler."""
     moving = torch.tensor(images, requires_grad=True)
     optimizer = torch.optim.Adam([moving], learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")
@@ -90,7 +90,7 @@ def settings(**others):
 
 
 def test_wanted_images_move_with_their_batches():
-    """As in training's ascent of so many steps; of 70 images 6 are the last batch."""
+    """The ascent equals training's; the last of 70 images are a batch of 6."""
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (70, 2, 2, 3), np.uint8)
     labels = rng.integers(0, 5, 70)
@@ -128,7 +128,7 @@ def test_wanted_images_move_with_their_batches():
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Of digits on all devices, before its first step."""
+    """A run on digits and all devices, before its first step."""
     config = config_file.get_config()
     config.batch_size, config.eval_batch_size, config.gallery_every = 360, 360, 1
     dataset, teacher = digits.load(), load_model(TEACHER).variables

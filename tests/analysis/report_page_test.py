@@ -1,4 +1,4 @@
-"""The report's page, as a parser and as a browser sees it."""
+"""The report's page in an HTML parser and in a browser."""
 
 import collections
 import html.parser
@@ -21,7 +21,7 @@ from tests.run_folders import make_run
 
 
 class Page(html.parser.HTMLParser):
-    """What a page is made of."""
+    """The tags and texts of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -49,7 +49,7 @@ class Page(html.parser.HTMLParser):
             self.texts[self.open[-1]] += data
 
     def check(self):
-        """Every id once; nothing from elsewhere; a name for every picture."""
+        """Ids are unique, nothing is loaded, every picture has a text."""
         assert not self.open
         attributes = [each for tag in self.tags.values() for each in tag]
         ids = [each["id"] for each in attributes if "id" in each]
@@ -85,7 +85,7 @@ ROBUSTNESS = {
 
 @pytest.fixture
 def everything(tmp_path):
-    """Runs of all kinds, one with pictures and one whose name is a script."""
+    """Runs of all kinds, one with pictures and one named like a script."""
     folders = [
         make_run(tmp_path / "kd", num_seeds=3, epochs=90, num_epochs=90),
         make_run(
@@ -240,7 +240,7 @@ def report(everything, tmp_path):
 
 @pytest.fixture
 def visit(browser, report):
-    """Opens the report; it may say nothing and ask for nothing."""
+    """Opens the report; it must log nothing and request nothing."""
     contexts, said, asked = [], [], []
 
     def go(width=1280, **options):
@@ -326,7 +326,7 @@ CONTRAST = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_and_lines_stand_out_by_day_and_by_night(visit, scheme):
-    """WCAG's contrast: 4.5 for texts, 3 for what is drawn."""
+    """WCAG's contrast is at least 4.5 for texts and 3 for lines."""
     found = visit(color_scheme=scheme).evaluate(CONTRAST)
     assert found["page"] > 0.8 if scheme == "light" else found["page"] < 0.1
     assert min(found["texts"]) >= 4.5 and min(found["lines"]) >= 3, found

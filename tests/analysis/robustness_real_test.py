@@ -1,4 +1,4 @@
-"""Attacks on a real network, beside those of the Adversarial Robustness Toolbox.
+"""Attacks on a real network, compared with the Adversarial Robustness Toolbox's.
 
 Skipped unless `DA_JAX_TEST_DATA` names the folder that `real_data_test.py` describes;
 the comparison also needs `pip install adversarial-robustness-toolbox`, seen with 1.20.
@@ -59,7 +59,7 @@ def test_before_the_first_step_accuracies_are_the_networks_own(examples):
 
 @pytest.fixture(scope="module")
 def ours(examples):
-    """By attack, for each budget, of resnet20."""
+    """resnet20's accuracies by attack, for each budget."""
     settings = Settings(budgets=BUDGETS, iterations=ITERATIONS)
     examples = Examples(*(array[:NUM_IMAGES] for array in examples))
     comparison = Comparison([], network("resnet20"), examples, settings)
@@ -75,7 +75,7 @@ def test_apgd_is_no_weaker_than_pgd_and_a_larger_budget_no_safer(ours):
 
 
 class OfPixels(torch.nn.Module):
-    """resnet20 with its normalisation inside, for images in [0, 1]."""
+    """Returns resnet20 with its normalisation, for images in [0, 1]."""
 
     def __init__(self):
         super().__init__()

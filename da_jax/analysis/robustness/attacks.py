@@ -150,10 +150,8 @@ def cross_entropy(logits: LogitsFunction, labels: jax.Array) -> Objective:
     def objective(images: jax.Array, strongest: Any) -> tuple[jax.Array, Any]:
         outputs = logits(images)
         loss = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
-        if strongest is not None:
-            found = Strongest(images, loss, outputs.argmax(axis=-1) != labels)
-            strongest = _stronger(found, strongest)
-        return loss, strongest
+        found = Strongest(images, loss, outputs.argmax(axis=-1) != labels)
+        return loss, strongest and _stronger(found, strongest)
 
     return objective
 
