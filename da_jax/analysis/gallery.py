@@ -29,6 +29,13 @@ BATCH_SIZE = 64
 """Test images that move together: the batch is part of the algorithm."""
 
 
+class BoundNetwork(NamedTuple):
+    """A module and its variables."""
+
+    network: nn.Module
+    variables: Variables
+
+
 @dataclasses.dataclass(frozen=True)
 class Gallery:
     """N test images after S numbers of ascent steps, the first of them 0.
@@ -54,7 +61,7 @@ class Gallery:
     disagreement: np.ndarray
 
     @property
-    def distances(self) -> np.ndarray:
+    def pixel_changes(self) -> np.ndarray:
         """The absolute change of each normalised pixel, `[S, N, H, W, C]`."""
         return np.abs(self.images - self.images[0])
 
@@ -66,8 +73,8 @@ class Gallery:
 
 
 def create_gallery(
-    student: Pretrained,
-    teacher: Pretrained,
+    student: BoundNetwork | Pretrained,
+    teacher: BoundNetwork | Pretrained,
     examples: Examples,
     preprocessing: Preprocessing,
     indices: Sequence[int],
@@ -116,8 +123,8 @@ def create_gallery(
 
 
 def ascend(
-    student: Pretrained,
-    teacher: Pretrained,
+    student: BoundNetwork | Pretrained,
+    teacher: BoundNetwork | Pretrained,
     images: jax.Array,
     *,
     steps: Sequence[int],

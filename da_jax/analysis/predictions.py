@@ -11,7 +11,7 @@ import numpy as np
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.data import Dataset
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.training.state import Variables
+from da_jax.models.forward import Variables, eval_mode
 
 BATCH_SIZE = 500
 """The batch size of the forward passes."""
@@ -22,11 +22,12 @@ class Predictions(NamedTuple):
 
     Attributes:
       logits: `[N, K]`.
-      features: `[N, C]`, the input of the last layer.
+      features: `[N, C]`, the input of the last layer; None for a network that returns
+        logits alone.
     """
 
     logits: np.ndarray
-    features: np.ndarray
+    features: np.ndarray | None
 
     def is_right(self, labels: np.ndarray | jax.Array) -> np.ndarray:
         """Returns whether the likeliest class is the label, bool `[N]`."""
@@ -59,6 +60,5 @@ def _forward(
     images: jax.Array,
 ) -> Predictions:
     normalized = preprocessing.normalize(images, jnp.float32)
-    outputs: Any = network.apply(variables, normalized, train=False)
-    logits, features = outputs
-    return Predictions(logits, features["pooled_feat"])
+    outputs: Any = eval_mode(network, variables, normalized)
+    return Predictions(outputs.logits, outputs.features.get("pooled_feat"))

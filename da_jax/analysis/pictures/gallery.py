@@ -278,7 +278,7 @@ def as_json(
     shown: Gallery, names: tuple[str, str], class_names: Sequence[str]
 ) -> dict[str, Any]:
     """Returns the data of the pages, and the changes of pixels."""
-    changes = shown.distances
+    changes = shown.pixel_changes
 
     def likeliest(logits: np.ndarray) -> list[dict[str, Any]]:
         return [

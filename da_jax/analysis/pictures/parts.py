@@ -9,6 +9,7 @@ from da_jax.analysis.gallery import create_gallery
 from da_jax.analysis.pictures import correlation, gallery, per_class, tsne
 from da_jax.analysis.pictures.canvas import Picture
 from da_jax.analysis.pictures.visualization_data import VisualizationData
+from da_jax.errors import UserError
 
 
 class DrawnPart(NamedTuple):
@@ -63,8 +64,13 @@ def draw_tsne(data: VisualizationData) -> DrawnPart:
     )
     embeddings = []
     for network in data.networks:
-        features = data.predictions(network).features[chosen]
-        embedding = tsne.embed(features, labels[chosen], options.seed)
+        features = data.predictions(network).features
+        if features is None:
+            raise UserError(
+                f"{network.name} returns no features for the part tsne; leave it out"
+                " with --only"
+            )
+        embedding = tsne.embed(features[chosen], labels[chosen], options.seed)
         embeddings.append((network.name, embedding))
     class_names = [dataset.class_names[label] for label in options.classes]
     picture = Picture(

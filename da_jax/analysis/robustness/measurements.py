@@ -16,7 +16,7 @@ from da_jax.analysis.robustness.corruptions import CORRUPTIONS, Corruption
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.models.forward import Variables
+from da_jax.models.forward import Variables, eval_mode
 
 BATCH_SIZE = 100
 """Batch size where examples are independent: attacks, corruptions, clean images."""
@@ -40,8 +40,7 @@ class Classifier:
 
     def logits(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Returns the logits `[B, K]` for normalised images `[B, H, W, C]`."""
-        logits, _ = self.network.apply(variables, images, train=False)
-        return logits
+        return eval_mode(self.network, variables, images).logits
 
 
 class NamedNetwork:
