@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from da_jax.training.draw import Drawn
 
 from benchmarks import measure
 from configs import default
@@ -22,7 +23,6 @@ from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models.network import PRECISIONS
 from da_jax.training import step
 from da_jax.training.compilation import configure_compiler
-from da_jax.training.draw import Drawn
 from da_jax.training.state import create_train_state
 from tests import golden
 from tests.parity import variables

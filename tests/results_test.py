@@ -12,7 +12,7 @@ from ml_collections import config_flags
 
 from da_jax.analysis.report.curves import charts
 from da_jax.analysis.report.rendering import draw_all
-from da_jax.analysis.report.runs import is_of_a_run, read_run
+from da_jax.analysis.report.runs import is_run_folder, read_run
 from da_jax.analysis.report.table import markdown
 from da_jax.config.checks import check_config
 from da_jax.config.record import flatten
@@ -20,9 +20,9 @@ from tests.commands.main_test import REPOSITORY
 from tests.run_folders import table_of
 
 RESULTS = REPOSITORY / "results"
-RUNS = sorted(folder for folder in RESULTS.iterdir() if is_of_a_run(folder))
+RUNS = sorted(folder for folder in RESULTS.iterdir() if is_run_folder(folder))
 EVIDENCE = sorted(
-    folder for folder in RESULTS.glob("evidence/*") if is_of_a_run(folder)
+    folder for folder in RESULTS.glob("evidence/*") if is_run_folder(folder)
 )
 WANTED = (RESULTS / "README.md").read_text()
 PROTOCOL = (RESULTS / "PROTOCOL.md").read_text()

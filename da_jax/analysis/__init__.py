@@ -1,1 +1,1 @@
-"""What trained networks do: predictions, ascents, pictures, robustness, reports."""
+"""Analysis of trained networks: predictions, ascents, pictures, robustness, reports."""

@@ -1,4 +1,4 @@
-"""The gallery: test images on their way up, and what two networks say of them.
+"""The gallery: test images and two networks' logits after some ascent steps.
 
 The ascent is that of training (`da_jax.augmentations.disagreement`), on test images, in
 the batches that the original tests in, and with both networks in eval mode: only the
@@ -29,14 +29,21 @@ BATCH_SIZE = 64
 """Test images that move together: the batch is part of the algorithm."""
 
 
+class BoundNetwork(NamedTuple):
+    """A module and its variables."""
+
+    network: nn.Module
+    variables: Variables
+
+
 @dataclasses.dataclass(frozen=True)
 class Gallery:
-    """N test images, before the ascent and after some of its steps, S moments in all.
+    """N test images after S numbers of ascent steps, the first of them 0.
 
     Attributes:
-      indices: int `[N]`, where in the test set they are.
+      indices: int `[N]`, in the test set.
       labels: int `[N]`.
-      steps: taken until each moment; the first is 0.
+      steps: the S numbers of steps.
       learning_rate: α, in units of normalised pixels.
       images: `[S, N, H, W, C]`, normalised, not clipped.
       student_logits: `[S, N, K]`.
@@ -54,20 +61,20 @@ class Gallery:
     disagreement: np.ndarray
 
     @property
-    def distances(self) -> np.ndarray:
-        """How far each pixel has moved, `[S, N, H, W, C]`, in normalised pixels."""
+    def pixel_changes(self) -> np.ndarray:
+        """The absolute change of each normalised pixel, `[S, N, H, W, C]`."""
         return np.abs(self.images - self.images[0])
 
     @property
     def is_finite(self) -> bool:
-        """Whether both networks' logits are."""
+        """Whether both networks' logits are finite."""
         logits = self.student_logits, self.teacher_logits
-        return all(bool(np.isfinite(of_one).all()) for of_one in logits)
+        return all(bool(np.isfinite(each).all()) for each in logits)
 
 
 def create_gallery(
-    student: Pretrained,
-    teacher: Pretrained,
+    student: BoundNetwork | Pretrained,
+    teacher: BoundNetwork | Pretrained,
     examples: Examples,
     preprocessing: Preprocessing,
     indices: Sequence[int],
@@ -76,25 +83,24 @@ def create_gallery(
     learning_rate: float,
     augmentation: DisagreementAugmentation | None = None,
 ) -> Gallery:
-    """Ascends the batches that the wanted images are in, and keeps those.
+    """Ascends the batches with the chosen images, and keeps these images.
 
     Args:
-      student: as in training, but in eval mode.
-      teacher: in eval mode too.
-      examples: the test set, in its order, in batches of `BATCH_SIZE`; the last may be
-        short.
-      preprocessing: the data set's.
-      indices: of the wanted images, at least one.
-      steps: after which to look, ascending from 0.
+      student: in eval mode, unlike in training.
+      teacher: in eval mode.
+      examples: the test set, split into batches of `BATCH_SIZE` in its order.
+      preprocessing: that of the data set.
+      indices: of the chosen images, at least one.
+      steps: the recorded numbers of steps, increasing from 0.
       learning_rate: α, in units of normalised pixels.
-      augmentation: what is ascended, the paper's by default.
+      augmentation: the ascent, the paper's by default.
     """
-    assert steps[0] == 0 and list(steps) == sorted(set(steps)), "they ascend from 0"
-    wanted = np.asarray(indices)
-    moments: dict[int, Recording] = {}
-    for start in sorted({int(index) for index in wanted // BATCH_SIZE * BATCH_SIZE}):
+    assert steps[0] == 0 and list(steps) == sorted(set(steps)), "not from 0 upwards"
+    chosen = np.asarray(indices)
+    recordings: dict[int, Recording] = {}
+    for start in sorted({int(index) for index in chosen // BATCH_SIZE * BATCH_SIZE}):
         batch = slice(start, start + BATCH_SIZE)
-        moments[start] = ascend(
+        recordings[start] = ascend(
             student,
             teacher,
             preprocessing.normalize(jnp.asarray(examples.images[batch]), jnp.float32),
@@ -102,16 +108,14 @@ def create_gallery(
             learning_rate=learning_rate,
             augmentation=augmentation,
         )
-    of_each = [
-        jax.tree.map(lambda leaf, place=place: leaf[:, place], moments[index - place])
-        for index, place in zip(wanted, wanted % BATCH_SIZE, strict=True)
+    images = [
+        jax.tree.map(lambda leaf, at=at: leaf[:, at], recordings[index - at])
+        for index, at in zip(chosen, chosen % BATCH_SIZE, strict=True)
     ]
-    stacked: Recording = jax.tree.map(
-        lambda *leaves: np.stack(leaves, axis=1), *of_each
-    )
+    stacked: Recording = jax.tree.map(lambda *each: np.stack(each, axis=1), *images)
     return Gallery(
-        indices=wanted,
-        labels=np.asarray(examples.labels)[wanted],
+        indices=chosen,
+        labels=np.asarray(examples.labels)[chosen],
         steps=tuple(steps),
         learning_rate=learning_rate,
         **stacked._asdict(),
@@ -119,17 +123,17 @@ def create_gallery(
 
 
 def ascend(
-    student: Pretrained,
-    teacher: Pretrained,
+    student: BoundNetwork | Pretrained,
+    teacher: BoundNetwork | Pretrained,
     images: jax.Array,
     *,
     steps: Sequence[int],
     learning_rate: float,
     augmentation: DisagreementAugmentation | None,
 ) -> Recording:
-    """One batch after each of `steps`, with a leading axis of them; on the host.
+    """Records a batch after each of `steps`, on the host.
 
-    Arguments as of `create_gallery`; the images `[B, H, W, C]` are normalised.
+    Arguments are those of `create_gallery`; images `[B, H, W, C]` are normalised.
     """
     recording = _record(
         (student.network, teacher.network),
@@ -163,13 +167,13 @@ def _record(
     return record_ascent(student, teacher, images, steps, learning_rate, augmentation)
 
 
-def choose_images(count: int, num_examples: int, seed: int) -> list[int]:
-    """Where `count` random test images are, in as few batches as hold so many.
+def sample_images(count: int, num_examples: int, seed: int) -> list[int]:
+    """Samples indices of test images from as few batches as possible.
 
     Args:
-      count: at most `num_examples`.
-      num_examples: of the test set.
-      seed: another one draws others.
+      count: the number of images, at most `num_examples`.
+      num_examples: the size of the test set.
+      seed: of the sampling.
     """
     rng = np.random.default_rng(seed)
     starts = rng.permutation(np.arange(0, num_examples, BATCH_SIZE))
@@ -179,16 +183,18 @@ def choose_images(count: int, num_examples: int, seed: int) -> list[int]:
     return sorted(rng.choice(candidates, count, replace=False).tolist())
 
 
-class Guess(NamedTuple):
-    """A class that a network holds an image for, and with what probability."""
+class ClassProbability(NamedTuple):
+    """A class and the probability that a network assigns to it."""
 
     label: int
     probability: float
 
 
-def top_guesses(logits: np.ndarray, count: int = 3) -> list[Guess]:
-    """The `count` likeliest classes of logits `[K]`, the likeliest first."""
+def top_classes(logits: np.ndarray, count: int = 3) -> list[ClassProbability]:
+    """Returns the `count` likeliest classes of logits `[K]`, the likeliest first."""
     shifted = np.exp(logits.astype(np.float64) - logits.max())
     probabilities = shifted / shifted.sum()
     order = np.argsort(-probabilities, kind="stable")[:count]
-    return [Guess(int(label), float(probabilities[label])) for label in order]
+    return [
+        ClassProbability(int(label), float(probabilities[label])) for label in order
+    ]

@@ -1,4 +1,4 @@
-"""What a network makes of every image of a data set."""
+"""A network's outputs for a whole test set."""
 
 import functools
 from typing import Any, NamedTuple
@@ -11,30 +11,31 @@ import numpy as np
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.data import Dataset
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.training.state import Variables
+from da_jax.models.forward import Variables, eval_mode
 
 BATCH_SIZE = 500
-"""At most, of a device."""
+"""The batch size of the forward passes."""
 
 
 class Predictions(NamedTuple):
-    """Of the N test images, in their order.
+    """The outputs for N test images, in their order.
 
     Attributes:
       logits: `[N, K]`.
-      features: `[N, C]`, what the last layer classifies.
+      features: `[N, C]`, the input of the last layer; None for a network that returns
+        logits alone.
     """
 
     logits: np.ndarray
-    features: np.ndarray
+    features: np.ndarray | None
 
     def is_right(self, labels: np.ndarray | jax.Array) -> np.ndarray:
-        """Of which images the likeliest class is their label, bool `[N]`."""
+        """Returns whether the likeliest class is the label, bool `[N]`."""
         return self.logits.argmax(axis=-1) == np.asarray(labels)
 
 
 def predict(network: Pretrained, dataset: Dataset) -> Predictions:
-    """The outputs for the whole test set, on the host."""
+    """Evaluates a network on the whole test set; the outputs are on the host."""
     images = dataset.test.images
     batches = [
         _forward(
@@ -59,6 +60,5 @@ def _forward(
     images: jax.Array,
 ) -> Predictions:
     normalized = preprocessing.normalize(images, jnp.float32)
-    outputs: Any = network.apply(variables, normalized, train=False)
-    logits, features = outputs
-    return Predictions(logits, features["pooled_feat"])
+    outputs: Any = eval_mode(network, variables, normalized)
+    return Predictions(outputs.logits, outputs.features.get("pooled_feat"))

@@ -1,4 +1,4 @@
-"""A trained network from disk, as a function of images."""
+"""Trained networks, loaded from disk."""
 
 import dataclasses
 from pathlib import Path
@@ -18,10 +18,10 @@ class Pretrained:
     """A network with its weights, in eval mode.
 
     Attributes:
-      folder: where it comes from.
+      folder: the folder that it was loaded from.
       model: its architecture, a key of `da_jax.models.MODELS`.
-      num_classes: the width of its logits.
-      network: its module, for images of float32.
+      num_classes: K.
+      network: its module, for float32 images.
       variables: its `params` and `batch_stats`, on the host.
     """
 
@@ -32,14 +32,14 @@ class Pretrained:
     variables: Variables
 
     def __call__(self, images: jax.Array) -> Outputs:
-        """Logits `[B, K]` and features of normalised images `[B, 32, 32, 3]`."""
+        """Returns the logits and features for normalised images `[B, 32, 32, 3]`."""
         return eval_mode(self.network, self.variables, images)
 
     def check_fits(self, dataset: str, num_classes: int) -> None:
-        """Refuses a data set of another number of classes.
+        """Checks that a data set has as many classes as the network.
 
         Raises:
-          UserError: says of how many classes each is.
+          UserError: it has another number.
         """
         if self.num_classes != num_classes:
             raise UserError(
@@ -49,11 +49,11 @@ class Pretrained:
 
 
 def load_pretrained(folder: Path, *, last: bool = False) -> Pretrained:
-    """The network in a model folder, or the student of a run folder.
+    """Loads the network in a model folder, or the student in a run folder.
 
     Args:
       folder: of the model or the run.
-      last: of a run, the student of the last epoch rather than of its best.
+      last: load a run's student of the last epoch, not of the best.
 
     Raises:
       UserError: it is missing or damaged, or of an unknown architecture.

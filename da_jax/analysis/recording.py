@@ -1,4 +1,4 @@
-"""Student and teacher on a batch that Disagreement Augmentation moves step by step.
+"""Recording of Disagreement Augmentation: images and logits after each step.
 
 References:
   y4umeng/disagreement_augmentation, src/distillers/_augmented.py (forward_eval).
@@ -43,7 +43,7 @@ def record_ascent(
 ) -> Recording:
     """Moves a batch as in training, but with both networks in eval mode.
 
-    The images of a batch move together: the optimizer sees their mean disagreement.
+    The result depends on the batch: the optimizer sees its mean disagreement.
 
     Args:
       student: the student.
@@ -51,7 +51,7 @@ def record_ascent(
       images: the batch, normalised, `[B, H, W, C]`.
       steps: E.
       learning_rate: α, in units of normalised pixels.
-      augmentation: what is ascended, the paper's by default.
+      augmentation: the ascent, the paper's by default.
     """
     augmentation = augmentation or DisagreementAugmentation()
 
@@ -63,20 +63,20 @@ def record_ascent(
         images: jax.Array, state: tuple[jax.Array, Recording]
     ) -> tuple[jax.Array, tuple[jax.Array, Recording]]:
         taken, recording = state
-        found = evaluate(images)
+        current = evaluate(images)
         recording = jax.tree.map(
-            lambda whole, part: whole.at[taken].set(part), recording, found
+            lambda buffer, value: buffer.at[taken].set(value), recording, current
         )
-        return found.disagreement, (taken + 1, recording)
+        return current.disagreement, (taken + 1, recording)
 
     shapes = jax.eval_shape(evaluate, images)
-    empty = jax.tree.map(lambda of: jnp.zeros((steps + 1, *of.shape), of.dtype), shapes)
+    buffers = jax.tree.map(lambda x: jnp.zeros((steps + 1, *x.shape), x.dtype), shapes)
     moved, state, _ = take_steps(
         images,
         objective,
         optimizer=augmentation.optimizer(learning_rate, len(images)),
         steps=steps,
-        state=(jnp.zeros((), jnp.int32), empty),
+        state=(jnp.zeros((), jnp.int32), buffers),
     )
     _, (_, recording) = objective(moved, state)
     return recording

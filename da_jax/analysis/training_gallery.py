@@ -1,19 +1,22 @@
-"""What TensorBoard shows of a few test images, every so many epochs of a run.
+"""The gallery of a few test images that TensorBoard shows during training.
 
-The student is only read: the run's results are the same without.
+It only reads the student: the run's results are the same without it.
 """
 
 import dataclasses
-from pathlib import Path
 
+import flax.linen as nn
 import numpy as np
 
-from da_jax.analysis.gallery import Gallery, choose_images, create_gallery
-from da_jax.analysis.pretrained import Pretrained
+from da_jax.analysis.gallery import (
+    BoundNetwork,
+    Gallery,
+    create_gallery,
+    sample_images,
+)
 from da_jax.augmentations.disagreement import DisagreementAugmentation
-from da_jax.data import Examples
+from da_jax.data import Dataset, Examples
 from da_jax.models.forward import Variables, without_axis
-from da_jax.training.run import Run
 from da_jax.training.writers import Summaries
 
 STEPS = (0, 1, 5, 10)
@@ -22,65 +25,60 @@ NUM_IMAGES = 4
 
 @dataclasses.dataclass(frozen=True)
 class TrainingGallery:
-    """Student variables to what TensorBoard shows, of the same images each time.
+    """A function from the student's variables to the summaries of its gallery.
+
+    It shows the same images each time.
 
     Attributes:
-      run: a run with a teacher.
-      examples: what its epochs are evaluated on, on the host.
+      student: the student's module; it may have a pmapped axis.
+      teacher: the teacher, with its variables on the host.
+      names: of the student and the teacher.
+      dataset: for its preprocessing and class names.
+      examples: the images are sampled from these, on the host.
       augmentation: the ascent.
       learning_rate: its α, in units of normalised pixels.
     """
 
-    run: Run
+    student: nn.Module
+    teacher: BoundNetwork
+    names: tuple[str, str]
+    dataset: Dataset
     examples: Examples
     augmentation: DisagreementAugmentation
     learning_rate: float
 
     def __call__(self, student: Variables) -> Summaries | None:
-        """Returns the pages, mean disagreements and distances after some steps.
+        """Returns the pages, mean disagreements and pixel changes after some steps.
 
         It is None for a student that has diverged.
         """
         gallery = self.ascend(student)
         if not gallery.is_finite:
             return None
-        moments = [f"after_{taken}_steps" for taken in gallery.steps]
+        suffixes = [f"after_{taken}_steps" for taken in gallery.steps]
         means = gallery.disagreement.mean(axis=1)
         return Summaries(
             images={"gallery": self.draw(gallery)},
             scalars={
-                f"gallery/disagreement_{moment}": float(mean)
-                for moment, mean in zip(moments, means, strict=True)
+                f"gallery/disagreement_{suffix}": float(mean)
+                for suffix, mean in zip(suffixes, means, strict=True)
             },
             histograms={
-                f"gallery/distance_{moment}": of_pixels
-                for moment, of_pixels in zip(moments, gallery.distances, strict=True)
-                if of_pixels.any()
+                f"gallery/distance_{suffix}": changes
+                for suffix, changes in zip(suffixes, gallery.pixel_changes, strict=True)
+                if changes.any()
             },
         )
 
     def ascend(self, student: Variables) -> Gallery:
-        """Moves the images, with the student as it is now."""
-        run, count = self.run, len(self.examples.labels)
-        assert run.task.teacher is not None and run.teacher is not None
-        teacher = Pretrained(
-            folder=Path(),
-            model=run.names.teacher,
-            num_classes=run.dataset.num_classes,
-            network=without_axis(run.task.teacher),
-            variables=run.teacher,
-        )
+        """Moves the images, with the student's current variables."""
+        count = len(self.examples.labels)
         return create_gallery(
-            dataclasses.replace(
-                teacher,
-                model=run.names.student,
-                network=without_axis(run.task.student),
-                variables=student,
-            ),
-            teacher,
+            BoundNetwork(without_axis(self.student), student),
+            BoundNetwork(without_axis(self.teacher.network), self.teacher.variables),
             self.examples,
-            run.dataset.preprocessing,
-            choose_images(min(NUM_IMAGES, count), count, seed=0),
+            self.dataset.preprocessing,
+            sample_images(min(NUM_IMAGES, count), count, seed=0),
             steps=STEPS,
             learning_rate=self.learning_rate,
             augmentation=self.augmentation,
@@ -92,10 +90,6 @@ class TrainingGallery:
         from da_jax.analysis.pictures import gallery as drawing
 
         figures = drawing.draw(
-            gallery,
-            self.run.dataset.preprocessing,
-            self.run.dataset.class_names,
-            self.run.names.student,
-            self.run.names.teacher,
+            gallery, self.dataset.preprocessing, self.dataset.class_names, *self.names
         )
         return np.stack([canvas.pixels(figure) for figure in figures])

@@ -1,4 +1,4 @@
-"""The accuracy of a network on a test set.
+"""Evaluates a network on a test set.
 
 python -m da_jax.evaluate --model resnet56 --checkpoint checkpoints/resnet56
 """
@@ -18,6 +18,7 @@ from da_jax.errors import UserError
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Parses the command line."""
     parser = Parser(
         prog="python -m da_jax.evaluate", description=__doc__.splitlines()[0]
     )
@@ -29,17 +30,17 @@ def parse_arguments() -> argparse.Namespace:
         help="the folder of a converted model, or of a run (its best student)",
     )
     parser.add_argument(
-        "--last", action="store_true", help="of a run: its last student"
+        "--last", action="store_true", help="of a run: the last student, not the best"
     )
     add_data_options(parser)
-    parser.add_argument("--json", type=Path, help="write the figures to this file too")
+    parser.add_argument("--json", type=Path, help="also write the metrics to this file")
     return parser.parse_args()
 
 
 def evaluate(
     model: str, checkpoint: Path, dataset: str, data_dir: Path, *, last: bool = False
 ) -> dict[str, float]:
-    """Top-1 and top-5 accuracy (%) and mean cross-entropy on the whole test set.
+    """Computes top-1 and top-5 accuracy in % and mean cross-entropy on the test set.
 
     Raises:
       UserError: something is missing or damaged, or the checkpoint holds another
@@ -50,7 +51,7 @@ def evaluate(
     from da_jax.models import create_model
     from da_jax.training.evaluation import evaluate_network
 
-    create_model(model)  # or it is unknown
+    create_model(model)  # raises for an unknown name
     loaded = load_pretrained(checkpoint, last=last)
     if loaded.model != model:
         raise UserError(f"{checkpoint} holds a {loaded.model}, not a {model}")
@@ -67,6 +68,7 @@ def evaluate(
 
 @exit_on_error()
 def main() -> None:
+    """Prints the metrics."""
     arguments = parse_arguments()
     if arguments.config:
         add_to_tables(arguments.config)

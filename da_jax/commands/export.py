@@ -1,12 +1,11 @@
-"""Exports a student, or any model, for use elsewhere.
+"""Exports the weights of a student or a model.
 
 python -m da_jax.export runs/resnet32x4_resnet8x4_da --format=safetensors \\
     --output exported
 
-writes a folder of `model.json` and the weights: `model.safetensors`, `model.pth` (both
-under PyTorch's names where the architecture is bundled, so that PyTorch loads them) or
-`model.msgpack` (Flax's). The other commands take the folder as a checkpoint. PyTorch
-loads it by one of
+writes a folder of `model.json` and the weights: `model.safetensors` or `model.pth`
+(with PyTorch's names for bundled architectures) or `model.msgpack` (Flax's). The other
+commands take the folder as a checkpoint. PyTorch loads it by one of
 
     model.load_state_dict(safetensors.torch.load_file("exported/model.safetensors"))
     model.load_state_dict(torch.load("exported/model.pth")["model"])
@@ -24,6 +23,7 @@ from da_jax.commands.command_line import (
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Parses the command line."""
     from da_jax.storage.model_formats import FORMATS
 
     parser = Parser(
@@ -38,33 +38,33 @@ def parse_arguments() -> argparse.Namespace:
         help="the folder of a run (its best student) or of a model",
     )
     parser.add_argument("--format", choices=list(FORMATS), default="safetensors")
-    parser.add_argument("--output", type=Path, required=True, help="the folder to make")
+    parser.add_argument("--output", type=Path, required=True, help="the new folder")
     parser.add_argument(
-        "--last", action="store_true", help="of a run: its last student"
+        "--last", action="store_true", help="of a run: the last student, not the best"
     )
     parser.add_argument(
         "--config",
         type=Path,
-        help="a config file that adds its networks to MODELS",
+        help="a config file that adds to MODELS",
     )
     return parser.parse_args()
 
 
 def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
-    """What `model.json` says of an exported model's origin and accuracy.
+    """Returns the fields of `model.json` on an exported model's origin and accuracy.
 
     Args:
       checkpoint: the folder of a run or of a model.
-      last: whether it is a run's last student, rather than its best.
+      last: whether a run's last student is exported, not its best.
     """
-    from da_jax.analysis.report.runs import is_of_a_run, read_run
+    from da_jax.analysis.report.runs import is_run_folder, read_run
     from da_jax.storage.files import read_json
     from da_jax.training.metrics import judged_top1
 
-    if not is_of_a_run(checkpoint):
+    if not is_run_folder(checkpoint):
         return read_json(checkpoint / "model.json")
     run = read_run(checkpoint)
-    if run.config is None:  # damaged; the weights are verified by themselves
+    if run.config is None:  # damaged; the weights have checksums of their own
         return {}
     origin = {"run": run.config["name"], "dataset": run.config["dataset"]}
     if not run.seeds:
@@ -75,6 +75,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
 
 @exit_on_error()
 def main() -> None:
+    """Exports the weights to a new folder."""
     arguments = parse_arguments()
     if arguments.config:
         add_to_tables(arguments.config)

@@ -1,4 +1,4 @@
-"""An official archive that is on disk becomes the prepared TFDS data set.
+"""Prepares a TFDS data set from an official archive on disk.
 
 python -m da_jax.prepare --dataset cifar100 --archive cifar-100-binary.tar.gz
 """
@@ -14,6 +14,7 @@ from da_jax.data import locations
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Parses the command line."""
     parser = Parser(
         prog="python -m da_jax.prepare", description=__doc__.splitlines()[0]
     )
@@ -35,9 +36,10 @@ def parse_arguments() -> argparse.Namespace:
 
 @exit_on_error()
 def main() -> None:
+    """Prepares the data set, unless it is there."""
     arguments = parse_arguments()
     data_dir = arguments.data_dir.expanduser()
-    from da_jax.data import cifar100  # argparse has spoken: JAX may load now
+    from da_jax.data import cifar100  # imported late: --help needs no JAX
     from da_jax.data.cifar_archive import read_archive
 
     target = locations.prepared_cifar100(data_dir)

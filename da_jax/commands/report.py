@@ -1,4 +1,4 @@
-"""One page, one table and the curves of any number of runs.
+"""Writes a report of any number of runs: an HTML page, a table and charts.
 
 python -m da_jax.report runs/* --output report
 """
@@ -20,14 +20,15 @@ logger = logging.getLogger(__name__)
 
 
 def parse_arguments() -> argparse.Namespace:
+    """Parses the command line."""
     parser = Parser(prog="python -m da_jax.report", description=__doc__.splitlines()[0])
     parser.add_argument(
         "runs",
         metavar="RUN",
         nargs="+",
         type=Path,
-        help="the folder of a run; or of none, but with figures and pictures in"
-        " robustness/ or visualize/",
+        help="the folder of a run, or any folder with results in robustness/ or"
+        " visualize/",
     )
     parser.add_argument(
         "--output",
@@ -40,15 +41,16 @@ def parse_arguments() -> argparse.Namespace:
 
 @exit_on_error()
 def main() -> None:
+    """Writes the report; warns of unfinished and damaged runs."""
     arguments = parse_arguments()
     output = arguments.output.expanduser()
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    from da_jax.analysis.report.curves import charts  # argparse has spoken
+    from da_jax.analysis.report.curves import charts  # imported late: --help is fast
     from da_jax.analysis.report.page import create_page
-    from da_jax.analysis.report.pictures import has_exhibits
+    from da_jax.analysis.report.pictures import has_attachments
     from da_jax.analysis.report.rendering import draw_all
-    from da_jax.analysis.report.runs import is_of_a_run, read_runs
+    from da_jax.analysis.report.runs import is_run_folder, read_runs
     from da_jax.analysis.report.table import markdown, rows
 
     folders = []
@@ -57,7 +59,9 @@ def main() -> None:
             logger.warning("%s is a file, not the folder of a run", path)
         else:
             folders.append(path)
-    others = [path for path in folders if has_exhibits(path) and not is_of_a_run(path)]
+    others = [
+        path for path in folders if has_attachments(path) and not is_run_folder(path)
+    ]
     runs = read_runs(folder for folder in folders if folder not in others)
     table = rows(runs)
     page = create_page(runs, table, others)
@@ -77,10 +81,10 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """What can't be written there is the user's to mend.
+    """Turns errors of writing to `output` into a user's error.
 
     Raises:
-      UserError: why.
+      UserError: says why it can't be written.
     """
     try:
         yield

@@ -1,9 +1,9 @@
-"""The accuracy of students and their teacher on test images that are made harder.
+"""Measures the accuracy of students and their teacher on harder test images.
 
 python -m da_jax.robustness --student runs/kd --student runs/da --teacher checkpoints/T
 
 disagreement: the images are moved by Disagreement Augmentation, step by step
-attacks: FGSM, PGD and APGD-CE in L∞, white-box, each network by its own gradients
+attacks: white-box FGSM, PGD and APGD-CE in L∞
 corruptions: Gaussian noise and Gaussian blur at CIFAR-C's five severities
 """
 
@@ -23,7 +23,7 @@ from da_jax.commands.command_line import (
 )
 from da_jax.commands.robustness_arguments import (
     OUTPUT,
-    Named,
+    NamedFolder,
     check_networks,
     check_output,
     choose_parts,
@@ -35,17 +35,17 @@ from da_jax.errors import UserError
 from da_jax.storage.files import write_json
 
 if TYPE_CHECKING:
-    from da_jax.analysis.robustness.measurements import Comparison, Subject
+    from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 
 
 def load_comparison(arguments: argparse.Namespace) -> "Comparison":
-    """Reads the networks and the test set.
+    """Loads the networks and the test set.
 
     Raises:
-      UserError: something is damaged, or they don't fit each other.
+      UserError: something is damaged, or a network has another number of classes.
     """
     from da_jax.analysis.pretrained import load_pretrained
-    from da_jax.analysis.robustness.measurements import Comparison, Subject
+    from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
     from da_jax.data import load_dataset
 
     data = load_dataset(arguments.dataset, locations.data_dir(arguments.data_dir))
@@ -56,10 +56,10 @@ def load_comparison(arguments: argparse.Namespace) -> "Comparison":
             f" {size} test images"
         )
 
-    def load(named: Named, last: bool = False) -> Subject:
-        loaded = load_pretrained(named.folder, last=last)
+    def load(source: NamedFolder, last: bool = False) -> NamedNetwork:
+        loaded = load_pretrained(source.folder, last=last)
         loaded.check_fits(arguments.dataset, data.num_classes)
-        return Subject(named.name, loaded, data.preprocessing)
+        return NamedNetwork(source.name, loaded, data.preprocessing)
 
     count = arguments.num_images or size
     return Comparison(
@@ -78,16 +78,16 @@ def load_comparison(arguments: argparse.Namespace) -> "Comparison":
 
 
 def describe(comparison: "Comparison", dataset: str) -> Results:
-    """What `robustness.json` says before anything is measured."""
+    """Returns the content of `robustness.json` before the measurements."""
     from da_jax.training.processes import device_description
     from da_jax.training.results import versions
 
-    def network(subject: "Subject") -> dict[str, Any]:
-        origin = subject.pretrained
+    def network(named: "NamedNetwork") -> dict[str, Any]:
+        pretrained = named.pretrained
         return {
-            "name": subject.name,
-            "model": origin.model,
-            "folder": str(origin.folder),
+            "name": named.name,
+            "model": pretrained.model,
+            "folder": str(pretrained.folder),
         }
 
     return {
@@ -104,16 +104,16 @@ def describe(comparison: "Comparison", dataset: str) -> Results:
 def measure(
     comparison: "Comparison", parts: Sequence[str], results: Results, output: Path
 ) -> None:
-    """Adds the parts' figures to `results`, and writes them after each."""
+    """Measures the parts, and writes `results` after each."""
     from da_jax.analysis.robustness.measurements import (
         MEASUREMENTS,
-        count_passes,
+        count_progress,
         measure_clean,
     )
 
-    total = sum(count_passes(part, comparison) for part in ("clean", *parts))
+    total = sum(count_progress(part, comparison) for part in ("clean", *parts))
     with tqdm(total=total, unit="img", unit_scale=True, disable=None) as bar:
-        comparison.advance = bar.update
+        comparison.on_progress = bar.update
         bar.set_description("clean")
         results["clean"] = measure_clean(comparison)
         for part in parts:
@@ -124,19 +124,19 @@ def measure(
 
 
 def draw(results: Results, output: Path) -> None:
-    """Draws the figure, and says in `robustness.json` what it shows."""
+    """Draws the figure, and adds its description to `robustness.json`."""
     file = "robustness.png"
     figure.save(results, output / file)
-    title = "Accuracy on test images that are made harder"
+    title = "Accuracy on harder test images"
     results["pictures"] = [
-        {"file": file, "title": title, "alt": figure.in_words(results)}
+        {"file": file, "title": title, "alt": figure.alt_text(results)}
     ]
     write_json(output / "robustness.json", results)
 
 
 @exit_on_error()
 def main() -> None:
-    """Asked for what can't be, it says so before it loads anything."""
+    """Checks the arguments before it loads anything, measures and draws."""
     arguments = parse_arguments(__doc__)
     parts = choose_parts(arguments.only)
     check_networks(arguments.student, arguments.teacher)
@@ -146,7 +146,7 @@ def main() -> None:
     if missing := locations.missing_dataset(arguments.dataset, data_dir):
         raise UserError(missing)
     if not arguments.no_figure and (missing := missing_matplotlib()):
-        raise UserError(f"{missing}, or do without the figure by --no_figure")
+        raise UserError(f"{missing}, or leave out the figure with --no_figure")
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.training.compilation import configure_compiler
@@ -163,4 +163,4 @@ def main() -> None:
     measure(comparison, parts, results, output)
     if not arguments.no_figure:
         draw(results, output)
-    print(f"the figures of {results['num_images']:,} test images are in {output}")
+    print(f"the results on {results['num_images']:,} test images are in {output}")

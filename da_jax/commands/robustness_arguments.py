@@ -1,4 +1,4 @@
-"""What the robustness command is asked: parsed and checked, without JAX."""
+"""The arguments of the robustness command: parsing and checks, without JAX."""
 
 import argparse
 import functools
@@ -16,15 +16,15 @@ OUTPUT = "robustness"
 """The default output, inside the first student's folder."""
 
 
-class Named(NamedTuple):
-    """A network on the command line: `NAME=DIR`, or `DIR` named as the folder."""
+class NamedFolder(NamedTuple):
+    """A network on the command line: `NAME=DIR`, or `DIR`, named after the folder."""
 
     name: str
     folder: Path
 
     @classmethod
-    def parse(cls, text: str) -> "Named":
-        """A folder that is there may have an = in its name."""
+    def parse(cls, text: str) -> "NamedFolder":
+        """Parses it; the name of an existing folder may contain an =."""
         name, equals, folder = text.partition("=")
         if not equals or Path(text).is_dir():
             return cls(Path(text).absolute().name, Path(text))
@@ -34,10 +34,10 @@ class Named(NamedTuple):
 def _number(
     kind: Callable[[str], Any], text: str, least: float = 0, most: float = math.inf
 ) -> Any:
-    """An argument's value, finite.
+    """Parses a finite number.
 
     Raises:
-      ArgumentTypeError: it isn't of the kind, or out of its range.
+      ArgumentTypeError: it isn't a number of this kind, or it is out of range.
     """
     try:
         value = kind(text)
@@ -61,10 +61,10 @@ def _budgets(text: str) -> tuple[float, ...]:
 
 
 def parse_arguments(description: str | None) -> argparse.Namespace:
-    """The command's arguments.
+    """Parses the command line.
 
     Raises:
-      UserError: they can't be meant.
+      UserError: an argument is missing or invalid.
     """
     parser = Parser(
         prog="python -m da_jax.robustness",
@@ -73,24 +73,24 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     )
     parser.add_argument(
         "--student",
-        type=Named.parse,
+        type=NamedFolder.parse,
         action="append",
         required=True,
         metavar="[NAME=]DIR",
-        help="the folder of a run (its best student) or of a converted model; once for"
-        " each student",
+        help="the folder of a run (its best student) or of a converted model; repeat it"
+        " for several students",
     )
     parser.add_argument(
-        "--teacher", type=Named.parse, required=True, metavar="[NAME=]DIR"
+        "--teacher", type=NamedFolder.parse, required=True, metavar="[NAME=]DIR"
     )
     parser.add_argument(
-        "--last", action="store_true", help="of runs: their last students"
+        "--last", action="store_true", help="of runs: the last students, not the best"
     )
     add_data_options(parser)
     parser.add_argument(
         "--num_images",
         type=_COUNT,
-        help="the first so many test images (default: all)",
+        help="use the first test images only (default: all)",
     )
     parser.add_argument(
         "--only",
@@ -102,10 +102,12 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
     parser.add_argument(
         "--output",
         type=Path,
-        help="the folder of robustness.json and robustness.png, made if it isn't there"
+        help="the folder for robustness.json and robustness.png, created if needed"
         f" (default: {OUTPUT} in the first student's folder)",
     )
-    parser.add_argument("--no_figure", action="store_true", help="no robustness.png")
+    parser.add_argument(
+        "--no_figure", action="store_true", help="don't draw robustness.png"
+    )
     return parser.parse_args()
 
 
@@ -122,7 +124,7 @@ def _add_settings(parser: Parser) -> None:
         "--batch_size",
         type=_COUNT,
         default=DEFAULTS.batch_size,
-        help="part of the algorithm; nothing else depends on it (default: %(default)s)",
+        help="of the ascent, which depends on it (default: %(default)s)",
     )
     attacks = parser.add_argument_group("attacks")
     attacks.add_argument(
@@ -136,14 +138,14 @@ def _add_settings(parser: Parser) -> None:
         "--iterations",
         type=_COUNT,
         default=DEFAULTS.iterations,
-        help="of PGD, whose step is 2.5 budgets over them, and APGD (default:"
+        help="of PGD, with step size 2.5 budget / iterations, and APGD (default:"
         " %(default)s)",
     )
     parser.add_argument("--seed", type=_SEED, default=DEFAULTS.seed)
 
 
 def choose_parts(only: list[str] | None) -> list[str]:
-    """The parts that `--only` names, in their order; all by default.
+    """Returns the parts that `--only` names, in the order of `PARTS`; all by default.
 
     Raises:
       UserError: one is unknown.
@@ -155,11 +157,11 @@ def choose_parts(only: list[str] | None) -> list[str]:
     return [part for part in PARTS if part in chosen]
 
 
-def check_networks(students: list[Named], teacher: Named) -> None:
-    """Looks whether the folders are there and the names tell them apart.
+def check_networks(students: list[NamedFolder], teacher: NamedFolder) -> None:
+    """Checks that the folders exist and the names are unique.
 
     Raises:
-      UserError: they don't.
+      UserError: a folder doesn't exist, or a name is used twice.
     """
     named: dict[str, Path] = {}
     for role, network in [
@@ -168,20 +170,20 @@ def check_networks(students: list[Named], teacher: Named) -> None:
     ]:
         if not network.folder.is_dir():
             raise UserError(
-                f"--{role} {network.folder} is no folder; give that of a converted"
+                f"--{role} {network.folder} is not a folder; give that of a converted"
                 " model or of a run"
             )
         if network.name in named:
             raise UserError(
                 f"{named[network.name]} and {network.folder} are both called"
-                f" {network.name!r}; give one another name: --{role}"
+                f" {network.name!r}; rename one with --{role}"
                 f" NAME={network.folder}"
             )
         named[network.name] = network.folder
 
 
 def check_output(folder: Path) -> None:
-    """Refuses an output that can't be a folder.
+    """Refuses an output that is a file.
 
     Raises:
       UserError: it is a file.

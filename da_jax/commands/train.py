@@ -35,6 +35,7 @@ def main() -> None:
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)
+    from da_jax.analysis.gallery import BoundNetwork
     from da_jax.analysis.training_gallery import TrainingGallery
     from da_jax.commands.progress_bar import ProgressBar
     from da_jax.config.build import (
@@ -60,7 +61,15 @@ def main() -> None:
     run = build_run(config, workdir, dataset, load_teacher(config, dataset))
     if config.gallery_every:
         _, examples, _ = split_data(config, dataset)
-        gallery = TrainingGallery(run, examples, *create_ascent(config))
+        assert run.task.teacher is not None and run.teacher is not None
+        gallery = TrainingGallery(
+            run.task.student,
+            BoundNetwork(run.task.teacher, run.teacher),
+            (run.names.student, run.names.teacher),
+            dataset,
+            examples,
+            *create_ascent(config),
+        )
         run = dataclasses.replace(run, gallery=gallery)
     if not processes.is_first_process():
         train(run, Callbacks())

@@ -1,4 +1,4 @@
-"""The attacks where the best attack is known, and on a real network."""
+"""The attacks on linear, nonlinear and trained networks."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from da_jax.analysis.pretrained import load_pretrained
 from da_jax.analysis.robustness import measurements
 from da_jax.analysis.robustness.attacks import ATTACKS, checkpoint_intervals
-from da_jax.analysis.robustness.measurements import Comparison, Subject
+from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples, load_dataset
 
@@ -20,13 +20,13 @@ BUDGETS = (1 / 255, 8 / 255, 1.0)
 
 
 def logits(pixels):
-    """Of a network that isn't linear."""
+    """Returns the logits of a nonlinear network."""
     hidden = jnp.tanh(3 * pixels.reshape(len(pixels), -1) @ KERNEL)
     return hidden @ KERNEL[:5]
 
 
 def batch(size=8, low=0.0, high=1.0):
-    """Images, some of whose pixels are black or white."""
+    """Returns images in which some pixels are 0 or 1, labels and keys."""
     noise = jax.random.uniform(jax.random.key(1), (size, *SHAPE), minval=-0.3) * 1.3
     images = low + (high - low) * jnp.clip(noise, 0, 1)
     labels = jnp.arange(size) % 5
@@ -42,7 +42,7 @@ def attacked(name, logits, images, labels, keys, budget, iterations=20):
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_of_a_linear_network_each_finds_the_best_attack(name):
-    """Of two classes the loss is largest in the corner that the weights point at."""
+    """With two classes the loss is largest at a corner of the box."""
     images, labels, keys = batch(low=0.2, high=0.8)
     labels = labels % 2
     kernel = np.stack([-KERNEL[:, 0], KERNEL[:, 0]], axis=1)
@@ -93,7 +93,7 @@ def test_the_start_is_random_and_its_key_s():
 
 
 def test_apgd_keeps_the_best_image_of_its_way():
-    """Its way starts alike however long it is; here the loss has many hills."""
+    """A longer search visits better images; the loss has many local maxima."""
     images, labels, keys = batch(32)
 
     def hilly(pixels):
@@ -128,9 +128,9 @@ def test_checkpoints_are_the_paper_s():
 def test_apgd_is_no_weaker_than_pgd_and_a_larger_budget_no_safer(num_images, budgets):
     data = load_dataset("digits", Path("unused"))
     teacher = load_pretrained(Path("checkpoints/digits_resnet20"))
-    subject = Subject("teacher", teacher, data.preprocessing)
+    network = NamedNetwork("teacher", teacher, data.preprocessing)
     examples = Examples(*(array[:num_images] for array in data.test))
-    comparison = Comparison([], subject, examples, Settings(budgets=budgets))
+    comparison = Comparison([], network, examples, Settings(budgets=budgets))
     accuracies = measurements.measure_attacks(comparison)["teacher"]
     (clean,) = measurements.measure_clean(comparison).values()
     assert clean == 100  # as it was trained to

@@ -1,4 +1,4 @@
-"""Noise and blur against their definitions."""
+"""Noise and blur, compared with their definitions."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from tests import golden
 
 
 def torch_blur(images, sigma):
-    """A convolution with exp(−d² / 2σ²), the edge pixels repeated, in float64."""
+    """Convolves with exp(−d² / 2σ²) in float64; edge pixels are repeated."""
     radius = int(4 * sigma + 0.5)
     distances = torch.arange(-radius, radius + 1, dtype=torch.float64)
     row = torch.exp(-(distances**2) / (2 * sigma**2))

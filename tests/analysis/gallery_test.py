@@ -1,4 +1,4 @@
-"""The gallery's ascent: against PyTorch, the ascent of training, and direct passes."""
+"""The gallery's ascent, compared with PyTorch, training and direct forward passes."""
 
 from pathlib import Path
 
@@ -11,15 +11,18 @@ import torch
 
 from configs import digits as config_file
 from da_jax.analysis import gallery
+from da_jax.analysis.gallery import BoundNetwork
 from da_jax.analysis.pretrained import Pretrained
+from da_jax.analysis.training_gallery import TrainingGallery
 from da_jax.ascent.disagreement import normalized_mse
-from da_jax.augmentations import disagreement
 from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax.augmentations.interface import Context
+from da_jax.config.build import build_run, create_ascent
 from da_jax.data import Examples, digits
+from da_jax.data.batch import Batch
 from da_jax.data.preprocessing import Preprocessing
 from da_jax.models import create_model
 from da_jax.storage.model_folders import load_model
-from da_jax.training.run import create_run
 
 TEACHER = Path("checkpoints/digits_resnet20")
 STEPS = (0, 1, 3)
@@ -27,7 +30,7 @@ RATE = 0.02
 
 
 class Linear(nn.Module):
-    """A network whose ascent NumPy's and PyTorch's float64 follow easily."""
+    """A linear network, easy to write in PyTorch."""
 
     @nn.compact
     def __call__(self, images, train=False):
@@ -44,7 +47,7 @@ def linear(seed, dtype=np.float64):
 
 
 def reference_ascent(student, teacher, images, steps, learning_rate):
-    """What the original's `forward_eval` records, on PyTorch's Adam and scheduler."""
+    """Records the original's `forward_eval` with PyTorch's Adam and scheduler."""
     moving = torch.tensor(images, requires_grad=True)
     optimizer = torch.optim.Adam([moving], learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")
@@ -85,12 +88,29 @@ def test_the_ascent_is_the_original_s(x64):
         np.testing.assert_allclose(found.disagreement[at], squares, rtol=1e-6)
 
 
+def augmented(student, teacher, images, steps):
+    """Moves a batch as training does, with both networks in eval mode."""
+    zeros, key = jnp.zeros(len(images), jnp.int32), jax.random.key(0)
+    hyperparameters = {"probability": 1.0, "learning_rate": RATE, "steps": steps}
+    context = Context(
+        student=lambda images, stats: (student(images).logits, stats),
+        teacher=lambda images: teacher(images).logits,
+        batch_stats={},
+        hyperparameters=hyperparameters,
+        scale=jnp.ones(()),
+        coin_key=key,
+        noise_key=key,
+        axis_name=None,
+    )
+    return DisagreementAugmentation()(Batch(images, zeros, zeros), context).batch.images
+
+
 def settings(**others):
     return {"steps": STEPS, "learning_rate": RATE, **others}
 
 
 def test_wanted_images_move_with_their_batches():
-    """As in training's ascent of so many steps; of 70 images 6 are the last batch."""
+    """The ascent equals training's; the last of 70 images are a batch of 6."""
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (70, 2, 2, 3), np.uint8)
     labels = rng.integers(0, 5, 70)
@@ -105,15 +125,12 @@ def test_wanted_images_move_with_their_batches():
     for at, steps in enumerate(STEPS):
         moved = np.concatenate(
             [
-                disagreement.augment(
-                    DisagreementAugmentation(),
-                    disagreement.start(preprocessing.normalize(batch, jnp.float32), {}),
-                    lambda images, stats: (student(images)[0], stats),
-                    lambda images: teacher(images)[0],
-                    jnp.zeros(len(batch), jnp.int32),
-                    RATE,
-                    steps=steps,
-                ).images
+                augmented(
+                    student,
+                    teacher,
+                    preprocessing.normalize(batch, jnp.float32),
+                    steps,
+                )
                 for batch in (images[:64], images[64:])
             ]
         )[indices]
@@ -122,23 +139,33 @@ def test_wanted_images_move_with_their_batches():
         np.testing.assert_allclose(
             shown.disagreement[at], normalized_mse(*logits), rtol=1e-4
         )
-    distances = shown.distances.max(axis=(2, 3, 4))
+    distances = shown.pixel_changes.max(axis=(2, 3, 4))
     assert not distances[0].any() and np.all(distances[1:] > 0.5 * RATE)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """Of digits on all devices, before its first step."""
+    """A run on digits and all devices, before its first step, and its gallery."""
     config = config_file.get_config()
     config.batch_size, config.eval_batch_size, config.gallery_every = 360, 360, 1
     dataset, teacher = digits.load(), load_model(TEACHER).variables
-    return create_run(config, tmp_path_factory.mktemp("run"), dataset, teacher)
+    run = build_run(config, tmp_path_factory.mktemp("run"), dataset, teacher)
+    return run, TrainingGallery(
+        run.task.student,
+        BoundNetwork(run.task.teacher, teacher),
+        ("resnet8", "resnet20"),
+        dataset,
+        dataset.test,
+        *create_ascent(config),
+    )
 
 
 def test_on_several_devices_a_run_shows_its_first_student(run):
-    assert run.programs.num_devices == jax.device_count() > 1
-    student, *_ = run.programs.students(run.programs.create_train_states(0))
-    shown = run.gallery.ascend(student.variables)
+    run, training_gallery = run
+    steps = run.steps
+    assert steps.num_devices == jax.device_count() > 1
+    student, *_ = steps.students(steps.create_train_states(0, run.hyperparameters))
+    shown = training_gallery.ascend(student.variables)
     dataset = digits.load()
     images = dataset.preprocessing.normalize(
         dataset.test.images[shown.indices], jnp.float32
@@ -154,17 +181,19 @@ def test_on_several_devices_a_run_shows_its_first_student(run):
     expected = normalized_mse(*logits)
     np.testing.assert_allclose(shown.disagreement[0], expected, rtol=1e-4)
     assert np.all(np.diff(shown.disagreement.mean(axis=1)) > 0)
-    assert shown.distances[1].max() <= 1.0001 * run.config.disagreement.learning_rate
+    assert shown.pixel_changes[1].max() <= 1.0001 * training_gallery.learning_rate
     assert shown.is_finite
-    assert run.gallery.draw(shown).shape[0] == 1  # page
+    summaries = training_gallery(student.variables)
+    assert summaries.images["gallery"].shape[0] == 1  # page
+    assert len(summaries.scalars) == 4 and len(summaries.histograms) == 3
 
 
 def test_images_by_chance_are_of_one_batch_if_they_can_be():
-    chosen = gallery.choose_images(64, 360, seed=0)
-    assert chosen == gallery.choose_images(64, 360, seed=0)
-    assert chosen != gallery.choose_images(64, 360, seed=1)
+    chosen = gallery.sample_images(64, 360, seed=0)
+    assert chosen == gallery.sample_images(64, 360, seed=0)
+    assert chosen != gallery.sample_images(64, 360, seed=1)
     for count in (4, 64, 65, 360):
-        chosen = gallery.choose_images(count, 360, seed=3)
+        chosen = gallery.sample_images(count, 360, seed=3)
         assert len(set(chosen)) == count and 0 <= min(chosen) <= max(chosen) < 360
         batches = {index // gallery.BATCH_SIZE for index in chosen}
         assert len(batches) <= -(-count // gallery.BATCH_SIZE) + 1
@@ -172,8 +201,8 @@ def test_images_by_chance_are_of_one_batch_if_they_can_be():
 
 def test_guesses_are_the_softmax_s_largest():
     logits = np.array([1.0, 1003.0, -2.0, 1002.0])
-    guesses = gallery.top_guesses(logits, 2)
-    assert [guess.label for guess in guesses] == [1, 3]
+    likeliest = gallery.top_classes(logits, 2)
+    assert [each.label for each in likeliest] == [1, 3]
     expected = 1 / (1 + np.exp(-1))
-    assert guesses[0].probability == pytest.approx(expected)
-    assert guesses[1].probability == pytest.approx(1 - expected)
+    assert likeliest[0].probability == pytest.approx(expected)
+    assert likeliest[1].probability == pytest.approx(1 - expected)

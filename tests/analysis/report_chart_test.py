@@ -1,4 +1,4 @@
-"""The report's charts: what is drawn where."""
+"""The coordinates and labels of the report's charts."""
 
 import re
 from xml.etree import ElementTree
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs import resnet8x4
-from da_jax.analysis.report.chart import MOST_POINTS, Chart, Line, Point
+from da_jax.analysis.report.chart import MOST_POINTS, Chart, Point, Series
 from da_jax.analysis.report.curves import charts
 from da_jax.analysis.report.rendering import draw, file_name
 from tests.run_folders import make_run, table_of
@@ -21,11 +21,11 @@ def coordinates(path):
 
 def line(*means):
     points = [Point(x, mean, mean, mean) for x, mean in enumerate(means, start=1)]
-    return Line("a line", points, 0)
+    return Series("a line", points, 0)
 
 
 def test_a_line_goes_through_its_ticks():
-    """Where a value is a tick's, the line is as high as the tick."""
+    """The line passes through the ticks of its values."""
     chart = Chart("key", "title", [line(10, 20, 30, 40)])
     heights = {text: y for y, text in chart.y_ticks}
     places = {text: x for x, text in chart.x_ticks}
@@ -77,7 +77,7 @@ def test_the_band_reaches_from_the_lowest_to_the_highest(tmp_path):
 
 
 def test_a_chart_is_a_picture_too(tmp_path):
-    """Of all lines, with their labels, whatever a run calls things."""
+    """A standalone SVG has all lines and labels, whatever names a run has."""
     folders = [
         make_run(tmp_path / "kd", num_seeds=3),
         make_run(tmp_path / "da", resnet8x4.get_config()),

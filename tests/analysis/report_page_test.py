@@ -1,4 +1,4 @@
-"""The report's page, as a parser and as a browser sees it."""
+"""The report's page in an HTML parser and in a browser."""
 
 import collections
 import html.parser
@@ -13,15 +13,15 @@ from PIL import Image
 from configs import resnet8x4
 from da_jax.analysis.report.json_tables import settings_and_tables
 from da_jax.analysis.report.page import create_page
-from da_jax.analysis.report.pictures import exhibits
-from da_jax.analysis.report.robustness import labelled
+from da_jax.analysis.report.pictures import attachments
+from da_jax.analysis.report.robustness import label_values
 from da_jax.analysis.report.runs import read_runs
 from da_jax.analysis.report.table import rows
 from tests.run_folders import make_run
 
 
 class Page(html.parser.HTMLParser):
-    """What a page is made of."""
+    """The tags and texts of a page."""
 
     def __init__(self, text):
         super().__init__()
@@ -49,7 +49,7 @@ class Page(html.parser.HTMLParser):
             self.texts[self.open[-1]] += data
 
     def check(self):
-        """Every id once; nothing from elsewhere; a name for every picture."""
+        """Ids are unique, nothing is loaded, every picture has a text."""
         assert not self.open
         attributes = [each for tag in self.tags.values() for each in tag]
         ids = [each["id"] for each in attributes if "id" in each]
@@ -85,7 +85,7 @@ ROBUSTNESS = {
 
 @pytest.fixture
 def everything(tmp_path):
-    """Runs of all kinds, one with pictures and one whose name is a script."""
+    """Runs of all kinds, one with pictures and one named like a script."""
     folders = [
         make_run(tmp_path / "kd", num_seeds=3, epochs=90, num_epochs=90),
         make_run(
@@ -142,12 +142,12 @@ def test_no_picture_makes_the_report_fail(tmp_path):
         content = bytearray(whole[: rng.integers(1, len(whole) + 1)])
         content[rng.integers(len(content))] ^= 1 << rng.integers(8)
         file.write_bytes(content)
-        (exhibit,) = exhibits(tmp_path)
-        assert len(exhibit.pictures) + len(exhibit.remarks) == 1
-        remarks += len(exhibit.remarks)
+        (attachment,) = attachments(tmp_path)
+        assert len(attachment.pictures) + len(attachment.remarks) == 1
+        remarks += len(attachment.remarks)
     assert remarks > 100
     (folder / "visualize.json").write_text("[" * 10_000)
-    assert "visualize.json is damaged" in exhibits(tmp_path)[0].remarks[0]
+    assert "visualize.json is damaged" in attachments(tmp_path)[0].remarks[0]
 
 
 def test_the_page_tells_what_an_augmentation_brings(tmp_path):
@@ -191,7 +191,7 @@ def test_robust_accuracies_stand_under_what_was_done_to_the_images():
         "attacks": {"kd": {"PGD": [3.5, 0], "FGSM": [9]}, "da": "damaged"},
         "corruptions": {"kd": {"Gaussian blur": [50, 40, 30]}},
     }
-    found = labelled(content)
+    found = label_values(content)
     assert found["disagreement"]["kd"]["teacher"] == {"step 0": 72, "step 1": 71}
     assert found["attacks"] == {
         "kd": {"PGD": {"0.5/255": 3.5, "8/255": 0}, "FGSM": {"#1": 9}},
@@ -200,7 +200,10 @@ def test_robust_accuracies_stand_under_what_was_done_to_the_images():
     severities = ["severity 1", "severity 2", "severity 3"]
     assert list(found["corruptions"]["kd"]["Gaussian blur"]) == severities
     assert content["attacks"]["kd"]["PGD"] == [3.5, 0]
-    assert labelled({"attacks": 7, "settings": [1]}) == {"attacks": 7, "settings": [1]}
+    assert label_values({"attacks": 7, "settings": [1]}) == {
+        "attacks": 7,
+        "settings": [1],
+    }
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -237,7 +240,7 @@ def report(everything, tmp_path):
 
 @pytest.fixture
 def visit(browser, report):
-    """Opens the report; it may say nothing and ask for nothing."""
+    """Opens the report; it must log nothing and request nothing."""
     contexts, said, asked = [], [], []
 
     def go(width=1280, **options):
@@ -323,7 +326,7 @@ CONTRAST = """() => {
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_texts_and_lines_stand_out_by_day_and_by_night(visit, scheme):
-    """WCAG's contrast: 4.5 for texts, 3 for what is drawn."""
+    """WCAG's contrast is at least 4.5 for texts and 3 for lines."""
     found = visit(color_scheme=scheme).evaluate(CONTRAST)
     assert found["page"] > 0.8 if scheme == "light" else found["page"] < 0.1
     assert min(found["texts"]) >= 4.5 and min(found["lines"]) >= 3, found

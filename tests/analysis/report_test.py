@@ -1,4 +1,4 @@
-"""The report's rows, and its command: real runs, and folders in every state."""
+"""The report's rows and command: real runs, and folders in every state."""
 
 import html
 import json
@@ -52,7 +52,7 @@ def test_real_runs_of_several_seeds_are_one_row(short_runs):
 
 
 def test_the_table_in_markdown(tmp_path):
-    """A run of three seeds, two of one seed, one with DA; each column by hand."""
+    """A run of three seeds, one of a fourth, one with DA; expected cells by hand."""
     folders = [
         make_run(tmp_path / "three", num_seeds=3),
         make_run(tmp_path / "fourth", seed=3),
@@ -73,7 +73,7 @@ def test_the_table_in_markdown(tmp_path):
 
 
 def test_where_some_was_held_out_the_test_set_chose_nothing(tmp_path):
-    """And before the end there is no figure of it; the curves are of what was."""
+    """An unfinished run has no test accuracy; its curves show the validation."""
     done = make_run(tmp_path / "done", validation_size=500, num_seeds=2)
     half = make_run(tmp_path / "half", validation_size=500, epochs=2, finished=False)
     table = table_of(done, half)
@@ -141,11 +141,11 @@ ODD = st.one_of(
     *(st.none(), st.booleans(), st.floats(), st.integers(), st.text(max_size=5)),
     st.sampled_from([10**400, -(10**17), 5e-324, 1e308, "\ud800", [], {}, [[]]]),
 )
-"""What a field may hold that isn't what a run writes."""
+"""Values that a run doesn't write."""
 
 
 def places(content):
-    """Every field and element of some JSON, with what holds it."""
+    """Yields every container and key of nested JSON content."""
     items = content.items() if isinstance(content, dict) else enumerate(content)
     for name, value in items:
         yield content, name
@@ -156,7 +156,7 @@ def places(content):
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_no_file_makes_the_report_fail(tmp_path_factory, data):
-    """Any value replaced by an odd one, or any bytes by others."""
+    """Replaces any value by an odd one, or any bytes by others."""
     folder = tmp_path_factory.mktemp("odd") / "run"
     finished, num_seeds = data.draw(st.booleans()), data.draw(st.sampled_from([1, 2]))
     make_run(folder, resnet8x4.get_config(), finished=finished, num_seeds=num_seeds)
@@ -182,7 +182,7 @@ def test_no_file_makes_the_report_fail(tmp_path_factory, data):
 
 
 def test_published_figures():
-    """The original's are those of the README's table."""
+    """The original's values equal those of the README's table."""
     readme = (REPOSITORY / "README.md").read_text()
     table = re.findall(
         r"\| (\w+) → (\w+) \| ([\d.]+) ± ([\d.]+) \| ([\d.]+) ± ([\d.]+) \|", readme
@@ -263,7 +263,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
 
 
 def test_the_templates_are_in_the_wheel(tmp_path):
-    """Built from what git would hand over."""
+    """Builds a wheel from a copy of the packages."""
     pytest.importorskip("setuptools", minversion="77")
     for name in ("benchmarks", "configs", "convert", "da_jax"):
         ignored = shutil.ignore_patterns("__pycache__")
@@ -277,8 +277,8 @@ def test_the_templates_are_in_the_wheel(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     shutil.unpack_archive(wheel, tmp_path / "unpacked", "zip")
-    packed = tmp_path / "unpacked" / "da_jax" / "report"
-    here = REPOSITORY / "da_jax" / "report"
+    packed = tmp_path / "unpacked" / "da_jax" / "analysis" / "report"
+    here = REPOSITORY / "da_jax" / "analysis" / "report"
     for suffix in ("*.py", "templates/*"):
         assert {file.name for file in packed.glob(suffix)} == {
             file.name for file in here.glob(suffix)

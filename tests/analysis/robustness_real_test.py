@@ -1,4 +1,4 @@
-"""Attacks on a real network, beside those of the Adversarial Robustness Toolbox.
+"""Attacks on a real network, compared with the Adversarial Robustness Toolbox's.
 
 Skipped unless `DA_JAX_TEST_DATA` names the folder that `real_data_test.py` describes;
 the comparison also needs `pip install adversarial-robustness-toolbox`, seen with 1.20.
@@ -15,7 +15,7 @@ from torch.nn import functional
 from convert import convert_state_dict
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.analysis.robustness import measurements
-from da_jax.analysis.robustness.measurements import Comparison, Subject
+from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples
 from da_jax.data.cifar100 import PREPROCESSING
@@ -36,10 +36,10 @@ def state_dict(name):
     return {key: tensor.numpy() for key, tensor in weights.items()}
 
 
-def subject(name):
+def network(name):
     variables = convert_state_dict(name, state_dict(name))
     network = Pretrained(Path(name), name, 100, create_model(name), variables)
-    return Subject(name, network, PREPROCESSING)
+    return NamedNetwork(name, network, PREPROCESSING)
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def examples():
 
 def test_before_the_first_step_accuracies_are_the_networks_own(examples):
     settings = Settings(steps=0)
-    student, teacher = subject("resnet20"), subject("resnet56")
+    student, teacher = network("resnet20"), network("resnet56")
     comparison = Comparison([student], teacher, examples, settings)
     curves = measurements.measure_disagreement(comparison)["resnet20"]
     assert curves["student"] == [pytest.approx(68.83, abs=0.02)]
@@ -59,10 +59,10 @@ def test_before_the_first_step_accuracies_are_the_networks_own(examples):
 
 @pytest.fixture(scope="module")
 def ours(examples):
-    """By attack, for each budget, of resnet20."""
+    """resnet20's accuracies by attack, for each budget."""
     settings = Settings(budgets=BUDGETS, iterations=ITERATIONS)
     examples = Examples(*(array[:NUM_IMAGES] for array in examples))
-    comparison = Comparison([], subject("resnet20"), examples, settings)
+    comparison = Comparison([], network("resnet20"), examples, settings)
     return measurements.measure_attacks(comparison)["resnet20"]
 
 
@@ -75,7 +75,7 @@ def test_apgd_is_no_weaker_than_pgd_and_a_larger_budget_no_safer(ours):
 
 
 class OfPixels(torch.nn.Module):
-    """resnet20 with its normalisation inside, for images in [0, 1]."""
+    """Returns resnet20 with its normalisation, for images in [0, 1]."""
 
     def __init__(self):
         super().__init__()

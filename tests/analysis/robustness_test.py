@@ -1,4 +1,4 @@
-"""The ascent that is recorded, against PyTorch; the measurements and their command."""
+"""The recorded ascent, compared with PyTorch; the measurements and their command."""
 
 import dataclasses
 import json
@@ -18,7 +18,7 @@ from da_jax import methods, models
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.analysis.recording import record_ascent
 from da_jax.analysis.robustness import figure, measurements
-from da_jax.analysis.robustness.measurements import Comparison, Subject
+from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples, load_dataset
 from da_jax.data.cifar100 import PREPROCESSING
@@ -38,7 +38,7 @@ def robustness(*arguments):
 
 
 def torch_forward_eval(student, teacher, images, learning_rate, steps):
-    """`forward_eval` of the original, whose last update nobody sees."""
+    """Runs the original's `forward_eval`, which discards its last update."""
     moved = images.clone().requires_grad_()
     optimizer = torch.optim.Adam([moved], lr=learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")
@@ -57,7 +57,7 @@ def torch_forward_eval(student, teacher, images, learning_rate, steps):
 
 
 def golden_networks(seed):
-    """resnet8 as a function of images, ours and PyTorch's, in float64."""
+    """Returns our and PyTorch's resnet8 as functions of images, in float64."""
     shapes = golden.load("models")[0]["resnet8"]["shapes"]
     variables = parity.variables("resnet8", seed, jnp.float64)
     network = create_model("resnet8", dtype=jnp.float64)
@@ -72,7 +72,7 @@ def golden_networks(seed):
 
 
 def test_ascent_equals_pytorch_s_forward_eval(x64):
-    """At the second rate, which throws the images far off, PyTorch cuts it."""
+    """The second learning rate is so large that the plateau cuts it."""
     steps = 13
     ours, theirs = zip(*map(golden_networks, (1, 2)), strict=True)
     images = PREPROCESSING.normalize(golden.cifar100()[0][:2], jnp.float64)
@@ -96,7 +96,7 @@ def test_ascent_equals_pytorch_s_forward_eval(x64):
 
 
 class Linear(nn.Module):
-    """A network that takes no time to compile."""
+    """A network that compiles fast."""
 
     @nn.compact
     def __call__(self, images, train=False):
@@ -107,12 +107,12 @@ def linear_comparison(count=37, **settings):
     images, labels = (array[:count] for array in golden.cifar100())
     examples = Examples(images, labels % 10)
 
-    def subject(name, seed):
+    def network(name, seed):
         variables = Linear().init(jax.random.key(seed), jnp.zeros((1, 32, 32, 3)))
         network = Pretrained(Path(name), "Linear", 10, Linear(), variables)
-        return Subject(name, network, PREPROCESSING)
+        return NamedNetwork(name, network, PREPROCESSING)
 
-    student, teacher = subject("student", 0), subject("teacher", 1)
+    student, teacher = network("student", 0), network("teacher", 1)
     return Comparison([student], teacher, examples, Settings(**settings))
 
 
@@ -124,7 +124,7 @@ def part_of(comparison, part):
 
 
 def test_every_image_counts_in_a_batch_of_its_size():
-    """37 images in batches of 16: two whole ones and one of 5."""
+    """37 images are two batches of 16 and one of 5."""
     comparison = linear_comparison(batch_size=16, steps=4, learning_rate=0.01778)
     whole = measurements.measure_disagreement(comparison)["student"]
     parts = [slice(0, 16), slice(16, 32), slice(32, 37)]
@@ -153,23 +153,25 @@ def test_the_rest_does_not_depend_on_the_batch_size(monkeypatch, part):
     assert measure(comparison) == whole
     comparison.settings = dataclasses.replace(comparison.settings, seed=1)
     seen = []
-    comparison.advance = seen.append
+    comparison.on_progress = seen.append
     other = measure(comparison)
     assert part != "corruptions" or other != whole
-    assert sum(seen) == measurements.count_passes(part, comparison)
+    assert sum(seen) == measurements.count_progress(part, comparison)
 
 
 def test_the_bar_knows_the_ascent_s_length():
     comparison = linear_comparison(batch_size=16, steps=4)
     seen = []
-    comparison.advance = seen.append
+    comparison.on_progress = seen.append
     measurements.measure_disagreement(comparison)
-    assert sum(seen) == measurements.count_passes("disagreement", comparison) == 37 * 5
+    assert (
+        sum(seen) == measurements.count_progress("disagreement", comparison) == 37 * 5
+    )
 
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """The example's ConvNet three times: random features, a fitted classifier.
+    """The example's ConvNet three times, with random features and fitted classifiers.
 
     The folder they are in, and their accuracies on the first 128 test images.
     """
@@ -250,14 +252,14 @@ def test_the_command_measures_what_it_is_asked(networks):
     drawn = figure.draw(results).axes
     for panel, ax in zip(panels, drawn, strict=True):
         lines = [list(line.get_ydata()) for line in ax.lines]
-        assert lines == [line.accuracies for line in panel.lines]
+        assert lines == [line.accuracies for line in panel.curves]
         assert all(len(line) == len(panel.strengths) for line in lines)
     fgsm = [of["FGSM"] for of in results["attacks"].values()]
     assert [list(line.get_ydata())[1:] for line in drawn[1].lines] == fgsm
 
 
 def test_without_matplotlib_it_says_so_before_it_starts(tmp_path, networks):
-    """And does without the figure where it is told to."""
+    """With --no_figure it runs without matplotlib."""
     folder, _ = networks
     output = tmp_path / "deep" / "output"
 

@@ -1,4 +1,4 @@
-"""Exported weights: the same bits back, and the same logits in plain PyTorch."""
+"""Exported weights: exact round trips, and equal logits in plain PyTorch."""
 
 import json
 import subprocess
@@ -13,7 +13,6 @@ import safetensors.numpy
 
 from da_jax import export
 from da_jax.analysis.pretrained import load_pretrained
-from da_jax.commands import command_line
 from da_jax.commands.evaluate import evaluate
 from da_jax.data import digits
 from da_jax.errors import UserError
@@ -29,13 +28,13 @@ FAMILIES = ("resnet8", "ResNet18", "wrn_16_1", "vgg8", "MobileNetV2", "ShuffleV1
 
 @pytest.fixture
 def export_to(monkeypatch, tmp_path):
-    """The command line in this process, to a folder of the test's."""
+    """Runs the command in this process, with a temporary folder."""
 
     def call(source, *arguments):
         output = tmp_path / "exported"
         words = ["export", str(source), f"--output={output}", *arguments]
         monkeypatch.setattr(sys, "argv", words)
-        command_line.run(export.main)
+        export.main()
         return output
 
     return call

@@ -1,4 +1,4 @@
-"""The pictures: what they are made of, what is in them, and the command that draws."""
+"""The pictures: their data, their texts, and the command that draws them."""
 
 import itertools
 import json
@@ -17,12 +17,12 @@ import scipy.stats
 from matplotlib.text import Text
 from PIL import Image
 
-from da_jax import visualize
 from da_jax.analysis import gallery
 from da_jax.analysis.pictures import canvas, correlation, parts, per_class, tsne
 from da_jax.analysis.pictures import gallery as drawing
 from da_jax.analysis.predictions import predict
 from da_jax.analysis.pretrained import load_pretrained
+from da_jax.commands import visualize_arguments
 from da_jax.data import cifar100, digits
 from da_jax.models import create_model
 from da_jax.storage.model_folders import Model, save_model
@@ -36,7 +36,7 @@ NAMES = cifar100.CLASS_NAMES
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A student that has learned nothing, and the pictures of it and the teacher."""
+    """The pictures of an untrained student and a teacher."""
     folder = tmp_path_factory.mktemp("visualize")
     network = create_model("resnet8", 10)
     variables = jax.jit(network.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
@@ -73,7 +73,7 @@ def test_every_picture_is_there_and_described(folder, numbers):
 
 
 def test_the_pages_hold_the_images_themselves(folder):
-    """Five dots a pixel at 150 an inch: the first cell of each row is the image."""
+    """At 150 dpi the first cell of each row is the image, with 5 × 5 dots a pixel."""
     original = digits.load().test.images[IMAGES]
     for page, rows in ((1, range(4)), (2, range(4, 5))):
         with Image.open(folder / "pictures" / f"gallery_{page}.png") as image:
@@ -166,7 +166,7 @@ def test_the_order_puts_like_classes_together():
 
 
 def test_changes_by_class_and_their_standard_errors():
-    """Of n images, b only right before and c only after: √(b + c − (c − b)²/n) / n."""
+    """With b of n images right only before, c only after: √(b + c − (c − b)²/n) / n."""
     before = np.array([1, 1, 1, 0, 0, 0, 1, 1], bool)
     after = np.array([1, 0, 0, 1, 0, 1, 1, 1], bool)
     labels = np.array([0, 0, 0, 0, 0, 0, 1, 1])
@@ -183,11 +183,11 @@ def test_tsne_is_its_seed_s():
     rng = np.random.default_rng(0)
     labels = np.repeat([4, 7, 9], 20)
     features = rng.normal(size=(60, 8)) + labels[:, None]
-    chosen = tsne.choose_examples(labels, [4, 9], 5, seed=1)
+    chosen = tsne.sample_examples(labels, [4, 9], 5, seed=1)
     assert np.bincount(labels[chosen], minlength=10)[[4, 9]].tolist() == [5, 5]
-    assert chosen.tolist() == tsne.choose_examples(labels, [4, 9], 5, 1).tolist()
-    assert chosen.tolist() != tsne.choose_examples(labels, [4, 9], 5, 2).tolist()
-    assert len(tsne.choose_examples(labels, [7], 1000, 0)) == 20
+    assert chosen.tolist() == tsne.sample_examples(labels, [4, 9], 5, 1).tolist()
+    assert chosen.tolist() != tsne.sample_examples(labels, [4, 9], 5, 2).tolist()
+    assert len(tsne.sample_examples(labels, [7], 1000, 0)) == 20
     found = tsne.embed(features, labels, seed=0)
     again = tsne.embed(features, labels, seed=0)
     np.testing.assert_array_equal(found.points, again.points)
@@ -195,7 +195,7 @@ def test_tsne_is_its_seed_s():
 
 
 def figures():
-    """Every kind of picture of CIFAR-100's 100 names, and of a few classes."""
+    """Yields every kind of picture, for 100 class names and for 10."""
     rng = np.random.default_rng(0)
     for count, title in ((100, "ShuffleV2 (resnet32x4_ShuffleV2_da)"), (10, "resnet8")):
         names = sorted(NAMES, key=len)[-count:]
@@ -223,7 +223,7 @@ def figures():
 
 
 def is_drawn(text, figure):
-    """Whether it isn't the label of a tick beyond the end of its axis."""
+    """Returns whether a text is drawn: labels of ticks outside an axis aren't."""
     for axes in figure.axes:
         for axis in (axes.xaxis, axes.yaxis):
             low, high = sorted(axis.get_view_interval())
@@ -254,7 +254,7 @@ def test_no_words_overlap_or_are_cut_off():
 
 
 def test_the_command_knows_every_part():
-    assert tuple(parts.PARTS) == visualize.PARTS
+    assert tuple(parts.PARTS) == visualize_arguments.PARTS
 
 
 def test_without_matplotlib_it_says_so(tmp_path):
@@ -262,7 +262,7 @@ def test_without_matplotlib_it_says_so(tmp_path):
         "import sys; sys.modules['matplotlib'] = None; sys.argv = ['', "
         f"'--student={TEACHER}', '--teacher={TEACHER}', '--dataset=digits',"
         f"'--output={tmp_path / 'pictures'}'];"
-        "import da_jax.visualize as v; v.run(v.main)"
+        "import da_jax.visualize as v; v.main()"
     )
     done = subprocess.run(
         [sys.executable, "-c", command], capture_output=True, text=True, env=os.environ

@@ -1,1 +1,1 @@
-"""Pictures of a student beside its teacher; they take matplotlib, the extra `plots`."""
+"""Pictures that compare students with their teacher, by matplotlib (extra `plots`)."""

@@ -1,6 +1,6 @@
-"""What all pictures have in common: fonts, colours, and how they become pixels.
+"""Style, colours and rendering of all pictures.
 
-Figures are objects on Agg's canvas; pyplot's global state and windows are not touched.
+Figures have an Agg canvas; pyplot's global state isn't used.
 """
 
 import dataclasses
@@ -22,13 +22,13 @@ GRAY = "#767676"
 PALE = "#d9d9d9"
 STUDENT = "#0072b2"
 TEACHER = "#d55e00"
-"""Blue and vermilion of Okabe and Ito's colours, which all eyes tell apart."""
+"""Blue and vermilion of Okabe and Ito's palette for colour blindness."""
 
 CLASS_COLORS = (
     *("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6"),
     *("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd"),
 )
-"""Petroff's ten (arXiv:2107.02270), chosen for all kinds of colour vision."""
+"""Petroff's ten colours (arXiv:2107.02270), for all kinds of colour vision."""
 
 DIVERGING = "PuOr_r"
 SEQUENTIAL = "cividis"
@@ -44,7 +44,7 @@ _STYLE: Any = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "text.color": INK,
-    "text.parse_math": False,  # names of classes and folders are no formulas
+    "text.parse_math": False,  # names of classes and folders may have a $
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.labelsize": 8,
@@ -55,9 +55,9 @@ _STYLE: Any = {
 
 
 def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Has `draw` draw in our style, and leaves matplotlib's settings as they were.
+    """Decorates `draw` with the style; matplotlib's settings are restored after it.
 
-    Ticks are made only when a figure is rendered, which is to be styled too.
+    Functions that render need it too: ticks are created only then.
     """
     decorate: Callable = mpl.rc_context(_STYLE)
     decorated: Callable[Arguments, Result] = decorate(draw)
@@ -66,13 +66,13 @@ def styled(draw: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A finished picture.
+    """A figure with its file name and description.
 
     Attributes:
       name: of its file.
-      title: what it is, in a few words.
-      alt: what it shows, in words, for those who can't see it.
-      figure: itself.
+      title: a short title.
+      alt: a description in words.
+      figure: the figure.
     """
 
     name: str
@@ -82,19 +82,19 @@ class Picture:
 
     @styled
     def save(self, folder: Path, dpi: int = DPI) -> None:
-        """Writes the PNG, whole or not at all."""
+        """Writes the PNG atomically."""
         temporary = folder / f".{self.name}.tmp"
         self.figure.savefig(temporary, dpi=dpi, format="png")
         temporary.replace(folder / self.name)
 
 
 def new_figure(width: float, height: float, *, is_constrained: bool = True) -> Figure:
-    """An empty white figure.
+    """Returns an empty white figure.
 
     Args:
       width: in inches.
       height: in inches.
-      is_constrained: matplotlib keeps axes and labels from overlapping.
+      is_constrained: use matplotlib's constrained layout.
     """
     figure = Figure(
         figsize=(width, height),
@@ -107,7 +107,7 @@ def new_figure(width: float, height: float, *, is_constrained: bool = True) -> F
 
 @styled
 def pixels(figure: Figure, dpi: int = DPI) -> np.ndarray:
-    """A figure as uint8 `[H, W, 3]`."""
+    """Renders a figure to uint8 `[H, W, 3]`."""
     figure.set_dpi(dpi)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
@@ -115,7 +115,7 @@ def pixels(figure: Figure, dpi: int = DPI) -> np.ndarray:
 
 
 def readable(class_name: str, longest: int = 16) -> str:
-    """The name of a class as people write it, cut if it is very long."""
+    """Replaces underscores by spaces, and truncates long names."""
     words = class_name.replace("_", " ")
     return words if len(words) <= longest else words[: longest - 1] + "…"
 
@@ -124,7 +124,7 @@ _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
 def scientific(value: float) -> str:
-    """A number in two digits and a power of ten, such as 1.2×10⁻⁵."""
+    """Formats a number as two digits and a power of ten, such as 1.2×10⁻⁵."""
     if value == 0:
         return "0"
     mantissa, exponent = f"{value:.1e}".split("e")

@@ -1,11 +1,11 @@
-"""Which classes two networks confuse or keep apart, and where they differ in it.
+"""Class correlations and mean logits of students, compared with the teacher's.
 
 A network's *class means* are its mean logits for the test images of each class; its
-*class correlations* are those of their rows: how alike two classes look to it.
+*class correlations* are the Pearson correlations of their rows.
 
 References:
   megvii-research/mdistiller, tools/visualizations/correlation.ipynb (the difference of
-  the class means, its diagonal left out).
+  the class means, without its diagonal).
   Tian et al., Contrastive Representation Distillation, ICLR 2020 (class correlations).
 """
 
@@ -29,19 +29,19 @@ from da_jax.analysis.pictures.canvas import (
 )
 
 NAMED = 25
-"""So many classes have their names at the axes; of more, every second, third, ..."""
+"""The largest number of class names at an axis; others are left out evenly."""
 
 NUM_PAIRS = 10
-"""Of classes whose correlations differ most, in the numbers."""
+"""The number of pairs of classes in `as_json`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Difference:
-    """Student minus teacher, `[K, K]` each.
+    """Student minus teacher.
 
     Attributes:
-      correlations: of the class correlations.
-      means: of the class means, [true class, logit], 0 on the diagonal.
+      correlations: of the class correlations, `[K, K]`.
+      means: of the class means, `[true class, logit]`, 0 on the diagonal.
     """
 
     correlations: np.ndarray
@@ -49,7 +49,7 @@ class Difference:
 
 
 class Extent(NamedTuple):
-    """How large a difference is: of its absolute values, over all `[K, K]`."""
+    """The mean and the maximum of absolute values."""
 
     mean: float
     max: float
@@ -64,13 +64,13 @@ class Pair(NamedTuple):
 
 
 def class_means(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Mean logits of the images of each class, `[N, K]` and `[N]` to `[K, K]`."""
+    """Averages logits `[N, K]` over the images of each class, `[K, K]`."""
     classes = range(logits.shape[1])
     return np.stack([logits[labels == label].mean(axis=0) for label in classes])
 
 
 def difference(student_means: np.ndarray, teacher_means: np.ndarray) -> Difference:
-    """Of two networks' class means, `[K, K]` each."""
+    """Compares the class means of two networks, `[K, K]` each."""
     means = student_means - teacher_means
     np.fill_diagonal(means, 0)
     correlations = np.corrcoef(student_means) - np.corrcoef(teacher_means)
@@ -78,12 +78,12 @@ def difference(student_means: np.ndarray, teacher_means: np.ndarray) -> Differen
 
 
 def extent(matrix: np.ndarray) -> Extent:
-    """The mean and the largest of |matrix|."""
+    """Returns the mean and the maximum of |matrix|."""
     return Extent(float(np.abs(matrix).mean()), float(np.abs(matrix).max()))
 
 
 def largest_pairs(correlations: np.ndarray, count: int) -> list[Pair]:
-    """The pairs of classes whose correlations differ most, the first the most."""
+    """Returns the pairs of classes with the largest |difference|, in that order."""
     rows, columns = np.triu_indices(len(correlations), k=1)
     values = correlations[rows, columns]
     order = np.argsort(-np.abs(values), kind="stable")[:count]
@@ -91,10 +91,10 @@ def largest_pairs(correlations: np.ndarray, count: int) -> list[Pair]:
 
 
 def clustered_order(means: np.ndarray) -> np.ndarray:
-    """An order of the classes `[K]` that puts those with like class means together."""
+    """Orders the classes `[K]` by hierarchical clustering of their means."""
     distances = 1 - np.corrcoef(means)
     condensed = scipy.spatial.distance.squareform(distances, checks=False)
-    condensed = np.maximum(condensed, 0)  # rounding may leave it just below
+    condensed = np.maximum(condensed, 0)  # rounding errors may be negative
     tree = scipy.cluster.hierarchy.linkage(
         condensed, method="average", optimal_ordering=True
     )
@@ -108,13 +108,13 @@ def draw(
     order: np.ndarray,
     class_names: Sequence[str],
 ) -> Figure:
-    """A row of two heat maps for each student, colours the same in all rows.
+    """Draws a row of two heat maps for each student, with common colour scales.
 
     Args:
-      differences: each with its student's name.
+      differences: with the students' names.
       teacher: its name.
       order: of the classes, int `[K]`.
-      class_names: in the order of the labels.
+      class_names: by label.
     """
     figure = new_figure(10.4, 5.3 * len(differences))
     panels = figure.subplots(len(differences), 2, squeeze=False)
@@ -131,7 +131,7 @@ def draw(
             f"{student} − {teacher}",
             fontsize=9,
         )
-        left.set_xlabel(f"classes, those alike to {teacher} side by side")
+        left.set_xlabel(f"classes, clustered by {teacher}'s correlations")
         colors = {"cmap": SEQUENTIAL, "vmin": 0, "vmax": logit}
         _heat_map(right, np.abs(each.means), order, names, colors)
         mean, most = extent(each.means)
@@ -164,25 +164,25 @@ def _heat_map(
     axes.tick_params(length=2 if stride > 1 else 0, labelsize=7, color=GRAY)
 
 
-def in_words(
+def alt_text(
     each: Difference, student: str, teacher: str, class_names: Sequence[str]
 ) -> str:
-    """What a row of heat maps shows, for those who can't see it."""
+    """Describes a row of heat maps in words."""
     (first,) = largest_pairs(each.correlations, 1)
     correlations, means = extent(each.correlations), extent(each.means)
     return (
-        f"{student} less {teacher}: class correlations differ by"
-        f" {correlations.mean:.4f} in the mean and {correlations.max:.3f} at most"
+        f"{student} minus {teacher}: class correlations differ by"
+        f" {correlations.mean:.4f} on average and {correlations.max:.3f} at most"
         f" ({readable(class_names[first.one])} with"
         f" {readable(class_names[first.other])}, {first.difference:+.3f}); mean logits"
         f" by {means.mean:.3f} and {means.max:.2f}."
     )
 
 
-def in_numbers(
+def as_json(
     each: Difference, student: str, teacher: str, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """What a row of heat maps says in its titles, and the most different pairs."""
+    """Returns the means and maxima in the titles, and the most different pairs."""
     return {
         "student": student,
         "teacher": teacher,

@@ -1,4 +1,4 @@
-"""How the gallery is drawn: an image a row, a moment of its ascent a column."""
+"""Drawing of the gallery: a row for each image, a column for each recorded step."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from da_jax.analysis.gallery import BATCH_SIZE, Gallery, Guess, top_guesses
+from da_jax.analysis.gallery import BATCH_SIZE, ClassProbability, Gallery, top_classes
 from da_jax.analysis.pictures.canvas import (
     GRAY,
     INK,
@@ -22,9 +22,9 @@ from da_jax.analysis.pictures.canvas import (
 from da_jax.data.preprocessing import Preprocessing
 
 ROWS = 4
-"""Images a page."""
+"""Images on a page."""
 
-# In inches. At 150 dots an inch a pixel is a square of five dots.
+# In inches. At 150 dpi a pixel of an image has 5 × 5 dots.
 _SIDE = 160 / 150
 _GAP = 0.08
 _CELL = 2 * _SIDE + _GAP
@@ -35,10 +35,10 @@ _ROW = _SIDE + _TEXT + 0.18
 _MARGIN = 0.16
 _HEADER = 0.78
 _FOOTER = 0.48
-_NARROWEST = 7.2  # that the footer needs
+_NARROWEST = 7.2  # the width of the footer
 
 _FACTORS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
-"""By which differences may be amplified."""
+"""The factors by which differences may be amplified."""
 
 
 @styled
@@ -49,14 +49,14 @@ def draw(
     student: str,
     teacher: str,
 ) -> list[Figure]:
-    """The gallery's pages, of `ROWS` images each.
+    """Draws the gallery on pages of `ROWS` images.
 
     Args:
-      gallery: what is shown.
-      preprocessing: the data set's, to undo.
-      class_names: in the order of the labels.
-      student: its name.
-      teacher: its name.
+      gallery: the images and logits.
+      preprocessing: that of the data set, whose normalisation is inverted.
+      class_names: by label.
+      student: the student's name.
+      teacher: the teacher's name.
     """
     return [
         _draw_page(
@@ -71,12 +71,12 @@ def draw(
 
 
 def pixel_values(images: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
-    """Normalised images `[..., C]` in units where 0 is black and 1 is white."""
+    """Inverts the normalisation of images `[..., C]`; pixels are then in [0, 1]."""
     return images * np.array(preprocessing.std) + np.array(preprocessing.mean)
 
 
 def amplification(differences: np.ndarray) -> int:
-    """The largest factor that leaves 90 % of `differences` within half the range."""
+    """Returns the largest factor that keeps 90 % of `differences` within ±0.5."""
     reach = float(np.percentile(np.abs(differences), 90))
     fitting = [factor for factor in _FACTORS if factor * reach <= 0.5]
     return max(fitting, default=1)
@@ -97,17 +97,17 @@ def _draw_page(
     axes.set_axis_off()
     values = pixel_values(gallery.images, preprocessing)
     differences = values - values[0]
-    factors = [amplification(of_moment) for of_moment in differences]
+    factors = [amplification(each) for each in differences]
     _draw_header(axes, gallery, height, networks, factors)
     for place, row in enumerate(rows):
         top = height - _HEADER - place * _ROW
-        for moment, factor in enumerate(factors):
-            left = _MARGIN + moment * _COLUMN
-            _show(axes, left, top, values[moment, row])
-            if moment:
-                amplified = 0.5 + factor * differences[moment, row]
+        for column, factor in enumerate(factors):
+            left = _MARGIN + column * _COLUMN
+            _show(axes, left, top, values[column, row])
+            if column:
+                amplified = 0.5 + factor * differences[column, row]
                 _show(axes, left + _SIDE + _GAP, top, amplified)
-            _draw_cell(axes, left, top - _SIDE, gallery, moment, row, class_names)
+            _draw_cell(axes, left, top - _SIDE, gallery, column, row, class_names)
         _draw_label(axes, top, gallery, row, class_names)
     _draw_footer(axes, networks)
     axes.set(xlim=(0, width), ylim=(0, height))
@@ -141,15 +141,15 @@ def _draw_header(
     axes.text(
         _MARGIN,
         height - 0.33,
-        "test images on their way to where the two disagree,"
+        "test images, moved step by step to where the two disagree,"
         f" α = {gallery.learning_rate:g}",
         va="top",
     )
-    for moment, (step, factor) in enumerate(zip(gallery.steps, factors, strict=True)):
-        left = _MARGIN + moment * _COLUMN
+    for column, (step, factor) in enumerate(zip(gallery.steps, factors, strict=True)):
+        left = _MARGIN + column * _COLUMN
         title = f"{step} step" if step == 1 else f"{step} steps"
         axes.text(left, height - _HEADER + 0.06, title, weight="bold", va="bottom")
-        if moment:
+        if column:
             axes.text(
                 left + _SIDE + _GAP,
                 height - _HEADER + 0.06,
@@ -162,7 +162,7 @@ def _draw_header(
 def _draw_label(
     axes: Axes, top: float, gallery: Gallery, row: int, class_names: Sequence[str]
 ) -> None:
-    """What the image is, beside its first moment, which has no difference."""
+    """Writes the true label beside the original image, which has no difference."""
     left = _MARGIN + _SIDE + _GAP + 0.03
     axes.text(left, top - 0.42, "true label", fontsize=7, color=GRAY, va="bottom")
     name = readable(class_names[gallery.labels[row]])
@@ -182,37 +182,37 @@ def _draw_cell(
     left: float,
     top: float,
     gallery: Gallery,
-    moment: int,
+    column: int,
     row: int,
     class_names: Sequence[str],
 ) -> None:
-    """What both networks say of one image at one moment, below it."""
+    """Draws the likeliest classes of both networks below an image."""
     halves = ((gallery.student_logits, STUDENT), (gallery.teacher_logits, TEACHER))
     for half, (logits, color) in enumerate(halves):
         start = left + half * (_SIDE + _GAP)
-        for line, guess in enumerate(top_guesses(logits[moment, row])):
+        for line, likely in enumerate(top_classes(logits[column, row])):
             baseline = top - 0.06 - line * _LINE
-            is_true = guess.label == gallery.labels[row]
-            _draw_guess(axes, start, baseline, guess, class_names, color, is_true)
-    value, original = (gallery.disagreement[at, row] for at in (moment, 0))
-    words = f"D = {scientific(value)}"
-    if moment and original > 0:
-        words += f", {value / original:.1f} times the original's"
-    axes.text(left, top - 0.09 - 3 * _LINE, words, fontsize=7.5, color=INK, va="top")
+            is_true = likely.label == gallery.labels[row]
+            _draw_class(axes, start, baseline, likely, class_names, color, is_true)
+    value, original = (gallery.disagreement[at, row] for at in (column, 0))
+    text = f"D = {scientific(value)}"
+    if column and original > 0:
+        text += f", {value / original:.1f} times the original's"
+    axes.text(left, top - 0.09 - 3 * _LINE, text, fontsize=7.5, color=INK, va="top")
 
 
-def _draw_guess(
+def _draw_class(
     axes: Axes,
     left: float,
     top: float,
-    guess: Guess,
+    likely: ClassProbability,
     class_names: Sequence[str],
     color: str,
     is_true: bool,
 ) -> None:
     bar = Rectangle(
         (left, top - _LINE + 0.015),
-        guess.probability * _SIDE,
+        likely.probability * _SIDE,
         _LINE - 0.02,
         color=color,
         alpha=0.3,
@@ -220,7 +220,7 @@ def _draw_guess(
     )
     axes.add_patch(bar)
     middle, weight = top - _LINE / 2, "bold" if is_true else "normal"
-    name, percent = readable(class_names[guess.label], 14), 100 * guess.probability
+    name, percent = readable(class_names[likely.label], 14), 100 * likely.probability
     axes.text(left + 0.03, middle, name, fontsize=7, va="center", weight=weight)
     axes.text(
         left + _SIDE - 0.02,
@@ -241,20 +241,20 @@ def _draw_footer(axes: Axes, networks: tuple[str, str]) -> None:
             Rectangle((left, 0.31), 0.22, 0.1, color=color, alpha=0.3, linewidth=0)
         )
         axes.text(left + 0.28, 0.36, name, fontsize=8, va="center")
-    words = (
+    text = (
         "the likeliest classes and their probabilities in %, the true label in bold;"
         " D: disagreement; gray in a difference: no change"
     )
-    axes.text(_MARGIN, 0.16, words, fontsize=8, color=GRAY, va="center")
+    axes.text(_MARGIN, 0.16, text, fontsize=8, color=GRAY, va="center")
 
 
-def in_words(
+def alt_text(
     shown: Gallery,
     rows: Sequence[int],
     names: tuple[str, str],
     class_names: Sequence[str],
 ) -> str:
-    """What a page of these `rows` shows, for those who can't see it."""
+    """Describes the page of these `rows` in words."""
     labels = ", ".join(readable(class_names[label]) for label in shown.labels[rows])
     *steps, last = shown.steps
     before, after = shown.disagreement[0, rows], shown.disagreement[-1, rows]
@@ -265,35 +265,35 @@ def in_words(
     after_steps = f"{', '.join(map(str, steps))} and {last}" if steps else str(last)
     return (
         f"{len(rows)} test images ({labels}), a row each, after"
-        f" {after_steps} steps of ascent with their amplified differences to"
+        f" {after_steps} ascent steps, with their amplified differences to"
         f" the original and the three likeliest classes of {names[0]} and {names[1]}."
-        f" The mean disagreement goes from {scientific(before.mean())} to"
+        f" The mean disagreement changes from {scientific(before.mean())} to"
         f" {scientific(after.mean())}; the likeliest class changes in"
         f" {changed[0]} of {len(rows)} images for {names[0]}, in {changed[1]} for"
         f" {names[1]}."
     )
 
 
-def in_numbers(
+def as_json(
     shown: Gallery, names: tuple[str, str], class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """All that the pages show, and how far pixels have moved."""
-    distances = shown.distances
+    """Returns the data of the pages, and the changes of pixels."""
+    changes = shown.pixel_changes
 
-    def guesses(logits: np.ndarray) -> list[dict[str, Any]]:
+    def likeliest(logits: np.ndarray) -> list[dict[str, Any]]:
         return [
-            {"class": class_names[guess.label], "probability": guess.probability}
-            for guess in top_guesses(logits)
+            {"class": class_names[label], "probability": probability}
+            for label, probability in top_classes(logits)
         ]
 
-    def moment(at: int, row: int) -> dict[str, Any]:
+    def recorded(at: int, row: int) -> dict[str, Any]:
         return {
             "step": shown.steps[at],
             "disagreement": float(shown.disagreement[at, row]),
-            "mean_distance": float(distances[at, row].mean()),
-            "max_distance": float(distances[at, row].max()),
-            "student": guesses(shown.student_logits[at, row]),
-            "teacher": guesses(shown.teacher_logits[at, row]),
+            "mean_distance": float(changes[at, row].mean()),
+            "max_distance": float(changes[at, row].max()),
+            "student": likeliest(shown.student_logits[at, row]),
+            "teacher": likeliest(shown.teacher_logits[at, row]),
         }
 
     return {
@@ -305,7 +305,7 @@ def in_numbers(
             {
                 "index": int(index),
                 "label": class_names[shown.labels[row]],
-                "moments": [moment(at, row) for at in range(len(shown.steps))],
+                "moments": [recorded(at, row) for at in range(len(shown.steps))],
             }
             for row, index in enumerate(shown.indices)
         ],

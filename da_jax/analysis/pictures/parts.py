@@ -1,4 +1,4 @@
-"""PARTS: what can be drawn of a study, each with the numbers in it."""
+"""PARTS: functions that draw pictures and return the data shown in them."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -8,72 +8,78 @@ import numpy as np
 from da_jax.analysis.gallery import create_gallery
 from da_jax.analysis.pictures import correlation, gallery, per_class, tsne
 from da_jax.analysis.pictures.canvas import Picture
-from da_jax.analysis.pictures.study import Study
+from da_jax.analysis.pictures.visualization_data import VisualizationData
+from da_jax.errors import UserError
 
 
-class Part(NamedTuple):
-    """What has become of a part.
+class DrawnPart(NamedTuple):
+    """The output of a part.
 
     Attributes:
       pictures: one or more.
-      numbers: for `visualize.json`.
+      content: what they show, for `visualize.json`.
     """
 
     pictures: list[Picture]
-    numbers: Any
+    content: Any
 
 
-def draw_gallery(study: Study) -> Part:
-    """The gallery of each student, on pages that are numbered through."""
-    dataset, options = study.dataset, study.options
+def draw_gallery(data: VisualizationData) -> DrawnPart:
+    """Draws the gallery of each student; pages are numbered consecutively."""
+    dataset, options = data.dataset, data.options
     pictures: list[Picture] = []
-    numbers = []
-    for student in study.students:
+    content = []
+    for student in data.students:
         shown = create_gallery(
-            student.network,
-            study.teacher.network,
+            student.pretrained,
+            data.teacher.pretrained,
             dataset.test,
             dataset.preprocessing,
             options.images,
             steps=options.steps,
             learning_rate=options.learning_rate,
         )
-        names = student.name, study.teacher.name
+        names = student.name, data.teacher.name
         pages = gallery.draw(shown, dataset.preprocessing, dataset.class_names, *names)
         for page, figure in enumerate(pages):
             rows = range(len(shown.indices))[page * gallery.ROWS :][: gallery.ROWS]
             pictures.append(
                 Picture(
                     name=f"gallery_{len(pictures) + 1}.png",
-                    title=f"Test images where {names[0]} and {names[1]} disagree",
-                    alt=gallery.in_words(shown, rows, names, dataset.class_names),
+                    title=f"Test images that {names[0]} and {names[1]} disagree on",
+                    alt=gallery.alt_text(shown, rows, names, dataset.class_names),
                     figure=figure,
                 )
             )
-        numbers.append(gallery.in_numbers(shown, names, dataset.class_names))
-    return Part(pictures, numbers)
+        content.append(gallery.as_json(shown, names, dataset.class_names))
+    return DrawnPart(pictures, content)
 
 
-def draw_tsne(study: Study) -> Part:
-    """The features of the students and the teacher, side by side."""
-    dataset, options = study.dataset, study.options
+def draw_tsne(data: VisualizationData) -> DrawnPart:
+    """Draws the features of the students and the teacher side by side."""
+    dataset, options = data.dataset, data.options
     labels = np.asarray(dataset.test.labels)
-    chosen = tsne.choose_examples(
+    chosen = tsne.sample_examples(
         labels, options.classes, options.images_per_class, options.seed
     )
     embeddings = []
-    for subject in study.subjects:
-        features = study.predictions(subject).features[chosen]
-        embedding = tsne.embed(features, labels[chosen], options.seed)
-        embeddings.append((subject.name, embedding))
+    for network in data.networks:
+        features = data.predictions(network).features
+        if features is None:
+            raise UserError(
+                f"{network.name} returns no features for the part tsne; leave it out"
+                " with --only"
+            )
+        embedding = tsne.embed(features[chosen], labels[chosen], options.seed)
+        embeddings.append((network.name, embedding))
     class_names = [dataset.class_names[label] for label in options.classes]
     picture = Picture(
         name="tsne.png",
         title="Features of some classes, by t-SNE",
-        alt=tsne.in_words(embeddings, class_names),
+        alt=tsne.alt_text(embeddings, class_names),
         figure=tsne.draw(embeddings, labels[chosen], dataset.class_names),
     )
-    numbers = {
+    content = {
         "classes": class_names,
         "images": chosen.tolist(),
         "seed": options.seed,
@@ -82,57 +88,59 @@ def draw_tsne(study: Study) -> Part:
             for name, embedding in embeddings
         ],
     }
-    return Part([picture], numbers)
+    return DrawnPart([picture], content)
 
 
-def draw_correlation(study: Study) -> Part:
-    """How each student's class correlations and means differ from the teacher's."""
-    labels = np.asarray(study.dataset.test.labels)
-    class_names = study.dataset.class_names
-    *of_students, of_teacher = [
-        correlation.class_means(study.predictions(subject).logits, labels)
-        for subject in study.subjects
+def draw_correlation(data: VisualizationData) -> DrawnPart:
+    """Draws the differences of class correlations and mean logits to the teacher's."""
+    labels = np.asarray(data.dataset.test.labels)
+    class_names = data.dataset.class_names
+    *student_means, teacher_means = [
+        correlation.class_means(data.predictions(network).logits, labels)
+        for network in data.networks
     ]
-    names = [student.name for student in study.students]
-    teacher = study.teacher.name
-    differences = [correlation.difference(each, of_teacher) for each in of_students]
+    names = [student.name for student in data.students]
+    teacher = data.teacher.name
+    differences = [
+        correlation.difference(each, teacher_means) for each in student_means
+    ]
     named = list(zip(names, differences, strict=True))
-    order = correlation.clustered_order(of_teacher)
-    words = [
-        correlation.in_words(each, name, teacher, class_names) for name, each in named
+    order = correlation.clustered_order(teacher_means)
+    sentences = [
+        correlation.alt_text(each, name, teacher, class_names) for name, each in named
     ]
     picture = Picture(
         name="correlation.png",
-        title=f"Differences to {teacher} in what classes look alike",
-        alt="Heat maps of all pairs of classes. " + " ".join(words),
+        title=f"Differences to {teacher} in class correlations and mean logits",
+        alt="Heat maps of all pairs of classes. " + " ".join(sentences),
         figure=correlation.draw(named, teacher, order, class_names),
     )
-    numbers = [
-        correlation.in_numbers(each, name, teacher, class_names) for name, each in named
+    content = [
+        correlation.as_json(each, name, teacher, class_names) for name, each in named
     ]
-    return Part([picture], numbers)
+    return DrawnPart([picture], content)
 
 
-def draw_per_class(study: Study) -> Part:
-    """The student against the teacher, or the second student against the first."""
-    before, after = [study.teacher, *study.students][-2:]
-    labels = np.asarray(study.dataset.test.labels)
-    class_names = study.dataset.class_names
+def draw_per_class(data: VisualizationData) -> DrawnPart:
+    """Compares the student with the teacher, or the second student with the first."""
+    before, after = [data.teacher, *data.students][-2:]
+    labels = np.asarray(data.dataset.test.labels)
+    class_names = data.dataset.class_names
     was_right, is_right = (
-        study.predictions(each).is_right(labels) for each in (before, after)
+        data.predictions(each).is_right(labels) for each in (before, after)
     )
-    changes = per_class.change(was_right, is_right, labels, study.dataset.num_classes)
+    changes = per_class.change(was_right, is_right, labels, data.dataset.num_classes)
     shown = changes, before.name, after.name, class_names
     picture = Picture(
         name="per_class.png",
-        title=f"Accuracy by class, {after.name} against {before.name}",
-        alt=per_class.in_words(*shown),
+        title=f"Accuracy by class, {after.name} compared with {before.name}",
+        alt=per_class.alt_text(*shown),
         figure=per_class.draw(*shown),
     )
-    return Part([picture], per_class.in_numbers(*shown))
+    return DrawnPart([picture], per_class.as_json(*shown))
 
 
-PARTS: dict[str, Callable[[Study], Part]] = {
+PARTS: dict[str, Callable[[VisualizationData], DrawnPart]] = {
     "gallery": draw_gallery,
     "tsne": draw_tsne,
     "correlation": draw_correlation,

@@ -1,4 +1,4 @@
-"""On which classes one network is better than another, and by how much."""
+"""The change in accuracy on each class from one network to another."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,20 +20,20 @@ from da_jax.analysis.pictures.canvas import (
 )
 
 NAMED = 20
-"""Up to so many classes are all drawn with their names."""
+"""The largest number of classes that are all drawn with their names."""
 
 EXTREMES = 10
-"""Of more classes, how many gains and how many losses are named."""
+"""With more classes, the number of gains and of losses with names."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Change:
-    """What changes from one network to another, `[K]` each, in percentage points.
+    """Accuracies on each class, `[K]`.
 
     Attributes:
-      before: accuracy of the one, in %.
-      after: accuracy of the other, in %.
-      standard_errors: of after − before, the same images being seen by both.
+      before: of the first network, in %.
+      after: of the second network, in %.
+      standard_errors: of after − before, for paired images.
     """
 
     before: np.ndarray
@@ -47,7 +47,7 @@ class Change:
 
     @property
     def is_clear(self) -> np.ndarray:
-        """Of which classes the change is more than two standard errors."""
+        """Whether |after − before| exceeds two standard errors."""
         return np.abs(self.values) > 2 * self.standard_errors
 
     @property
@@ -59,13 +59,13 @@ class Change:
 def change(
     before: np.ndarray, after: np.ndarray, labels: np.ndarray, num_classes: int
 ) -> Change:
-    """From which images `[N]` each network is right on.
+    """Computes accuracies by class from correct predictions, `[N]` each.
 
     Args:
-      before: bool, of the one network.
-      after: bool, of the other.
+      before: bool, of the first network.
+      after: bool, of the second network.
       labels: int.
-      num_classes: each has images.
+      num_classes: K; each class has at least one image.
     """
     gains = after.astype(np.float64) - before
     columns = []
@@ -82,19 +82,19 @@ def change(
 def draw(
     changes: Change, before: str, after: str, class_names: Sequence[str]
 ) -> Figure:
-    """Sorted bars; of many classes all without names, and the extremes with names.
+    """Draws sorted bars; if there are many classes, only the extremes have names.
 
     Args:
       changes: from `before` to `after`.
-      before: the name of the one network.
-      after: the name of the other.
-      class_names: in the order of the labels.
+      before: the name of the first network.
+      after: the name of the second network.
+      class_names: by label.
     """
     order = changes.order
     means = (changes.before.mean(), changes.after.mean())
     title = (
-        f"{after}, {means[1]:.2f} % in the mean of the classes,\n"
-        f"against {before}, {means[0]:.2f} %"
+        f"{after}, {means[1]:.2f} % on average over the classes,\n"
+        f"compared with {before}, {means[0]:.2f} %"
     )
     if len(order) <= NAMED:
         figure = new_figure(6.6, 1.5 + 0.26 * len(order))
@@ -157,10 +157,10 @@ def _named_bars(
     axes.margins(x=0.28)
 
 
-def in_words(
+def alt_text(
     changes: Change, before: str, after: str, class_names: Sequence[str]
 ) -> str:
-    """What the bars show, for those who can't see them."""
+    """Describes the bars in words."""
     values, clear = changes.values, changes.is_clear
     best, worst = (
         f"{readable(class_names[at])} ({values[at]:+.1f})"
@@ -168,7 +168,7 @@ def in_words(
     )
     return (
         f"Bar chart of the change in accuracy from {before}"
-        f" ({changes.before.mean():.2f} % in the mean of the classes) to {after}"
+        f" ({changes.before.mean():.2f} % on average over the classes) to {after}"
         f" ({changes.after.mean():.2f} %), in percentage points. {np.sum(values > 0)}"
         f" classes gain, {np.sum(values < 0)} lose; by more than two standard errors"
         f" {np.sum(clear & (values > 0))} and {np.sum(clear & (values < 0))}."
@@ -176,10 +176,10 @@ def in_words(
     )
 
 
-def in_numbers(
+def as_json(
     changes: Change, before: str, after: str, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """Every bar, sorted as they are."""
+    """Returns the data of the bars, in their order."""
     return {
         "before": before,
         "after": after,

@@ -1,8 +1,8 @@
-"""t-SNE: where networks put the images of some classes, features in two dimensions.
+"""t-SNE plots of networks' features for the test images of some classes.
 
 References:
   van der Maaten and Hinton, Visualizing Data using t-SNE, JMLR 2008.
-  megvii-research/mdistiller, tools/visualizations/tsne.ipynb (of all classes at once).
+  megvii-research/mdistiller, tools/visualizations/tsne.ipynb (all classes).
 """
 
 import dataclasses
@@ -23,42 +23,42 @@ _MARKERS = "os^DvPX*<>"
 
 @dataclasses.dataclass(frozen=True)
 class Embedding:
-    """One network's features.
+    """The embedding of a network's features.
 
     Attributes:
-      points: `[N, 2]`, t-SNE's.
-      silhouette: of the classes among the features themselves, from -1 to 1.
+      points: `[N, 2]`, by t-SNE.
+      silhouette: the silhouette score of the classes in feature space, from -1 to 1.
     """
 
     points: np.ndarray
     silhouette: float
 
 
-def choose_examples(
+def sample_examples(
     labels: np.ndarray, classes: Sequence[int], per_class: int, seed: int
 ) -> np.ndarray:
-    """Where random examples of some classes are, class by class.
+    """Samples the indices of examples of some classes, class by class.
 
     Args:
       labels: int `[N]`, of all examples.
-      classes: the wanted ones.
-      per_class: how many of each, or as many as there are.
-      seed: another one draws others.
+      classes: the classes.
+      per_class: the number of examples of each, at most.
+      seed: of the sampling.
     """
     rng = np.random.default_rng(seed)
-    found = []
+    sampled = []
     for label in classes:
         of_class = rng.permutation(np.flatnonzero(labels == label))
-        found.append(np.sort(of_class[:per_class]))
-    return np.concatenate(found)
+        sampled.append(np.sort(of_class[:per_class]))
+    return np.concatenate(sampled)
 
 
 def embed(features: np.ndarray, labels: np.ndarray, seed: int) -> Embedding:
-    """t-SNE of features `[N, C]`, by scikit-learn, starting from their PCA."""
+    """Embeds features `[N, C]` by scikit-learn's t-SNE, initialised with PCA."""
     perplexity = min(PERPLEXITY, (len(features) - 1) / 3)
     tsne = sklearn.manifold.TSNE(perplexity=perplexity, init="pca", random_state=seed)
-    # OpenMP's threads wait for each other by spinning: on a busy machine one is faster
-    # than several, and the points don't depend on how many there are.
+    # OpenMP's threads spin while they wait: on a busy machine one is faster than
+    # several. The points don't depend on their number.
     with threadpoolctl.threadpool_limits(1):
         points = tsne.fit_transform(features)
     return Embedding(
@@ -73,12 +73,12 @@ def draw(
     labels: np.ndarray,
     class_names: Sequence[str],
 ) -> Figure:
-    """The networks side by side, a colour and a marker for each class.
+    """Draws the networks side by side, with a colour and a marker for each class.
 
     Args:
-      embeddings: each with its network's name.
+      embeddings: with the networks' names.
       labels: int `[N]`, of the points.
-      class_names: of all classes, in the order of the labels.
+      class_names: of all classes, by label.
     """
     classes = list(dict.fromkeys(labels.tolist()))
     legend_rows = -(-len(classes) // (3 * len(embeddings)))
@@ -120,19 +120,19 @@ def _color(place: int) -> str:
 
 
 def _marker(place: int) -> str:
-    """Another for each of the colours, and for each time that a colour is used."""
+    """Returns a marker that differs between neighbours and between equal colours."""
     return _MARKERS[(place + place // len(CLASS_COLORS)) % len(_MARKERS)]
 
 
-def in_words(
+def alt_text(
     embeddings: Sequence[tuple[str, Embedding]], class_names: Sequence[str]
 ) -> str:
-    """What the plots of these classes show, for those who can't see them."""
+    """Describes the plots in words."""
     silhouettes = [f"{name} {each.silhouette:.3f}" for name, each in embeddings]
     return (
         f"{len(embeddings)} scatter plots side by side, each of the same"
         f" {len(embeddings[0][1].points)} test images of {len(class_names)} classes"
-        f" ({', '.join(map(readable, class_names))}), at t-SNE's places for a network's"
-        " penultimate features. Silhouette of the classes among the features:"
+        f" ({', '.join(map(readable, class_names))}), placed by t-SNE of a network's"
+        " penultimate features. Silhouette scores of the classes in feature space:"
         f" {', '.join(silhouettes)}."
     )

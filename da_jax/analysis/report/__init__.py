@@ -1,1 +1,1 @@
-"""A report of runs: an HTML page and a Markdown table. Without JAX."""
+"""Reports of runs: an HTML page, a Markdown table and charts. Doesn't import JAX."""

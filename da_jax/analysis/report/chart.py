@@ -1,4 +1,4 @@
-"""Line charts as the numbers of an SVG, which the template `chart.svg` draws."""
+"""Line charts: the coordinates and texts that the template `chart.svg` draws."""
 
 import dataclasses
 import functools
@@ -9,32 +9,29 @@ from typing import ClassVar, TypeVar
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 22
 MOST_POINTS = 300
-"""Of a line; a longer one is thinned evenly."""
+"""Of a line; longer ones are thinned evenly."""
 
 COLORS = 6
-"""How many colours the style sheet has; a later line has dashes too."""
+"""The number of colours in the style sheet; further series are also dashed."""
 
 TICKS = 6
-"""About how many an axis has at most."""
+"""Roughly the largest number of ticks on an axis."""
 
 SMALLEST = 1e-100
-"""Below it a number is as good as 0."""
+"""Smaller values are treated as 0."""
 
 Item = TypeVar("Item")
 
 
 def style(color: int, *, is_dotted: bool = False) -> str:
-    """The classes, in the style sheet, of a line's marks."""
+    """Returns the CSS classes of a series."""
     dashes = "dotted" if is_dotted else f"dash{color // COLORS % 3}"
     return f"series{color % COLORS} {dashes}"
 
 
 @dataclasses.dataclass(frozen=True)
 class Point:
-    """A line at one x: its mean, the lowest and the highest; None where there is none.
-
-    A gap is left where the mean is None.
-    """
+    """The mean, lowest and highest value at one x; a gap where the mean is None."""
 
     x: float
     mean: float | None
@@ -43,14 +40,14 @@ class Point:
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
-    """A line, and the band around it where several were drawn into one.
+class Series:
+    """A line of means, with a band from the lowest to the highest values.
 
     Attributes:
-      label: for the legend.
-      points: in the order of x.
-      color: which of the colours, from 0; from `COLORS` on, again with dashes.
-      is_dotted: whether it is another line's companion.
+      label: in the legend.
+      points: sorted by x.
+      color: the index of its colour, from 0; from `COLORS` on with dashes.
+      is_dotted: whether the line is dotted.
     """
 
     label: str
@@ -60,19 +57,19 @@ class Line:
 
     @property
     def style(self) -> str:
-        """The classes of its marks."""
+        """Its CSS classes."""
         return style(self.color, is_dotted=self.is_dotted)
 
 
 @dataclasses.dataclass(frozen=True)
 class Chart:
-    """Lines over one x axis, with what a template needs to draw them.
+    """Series over one x axis, as the templates need them.
 
     Attributes:
       key: unique in a page, for ids.
-      title: what the y axis is.
+      title: of the y axis.
       lines: at least one.
-      form: how a value is written.
+      value_format: the format specification of values.
     """
 
     width: ClassVar[int] = WIDTH
@@ -83,23 +80,23 @@ class Chart:
 
     key: str
     title: str
-    lines: list[Line]
-    form: str = ".2f"
+    lines: list[Series]
+    value_format: str = ".2f"
 
     @functools.cached_property
     def is_logarithmic(self) -> bool:
-        """Whether the values are positive and spread over more than a decade."""
+        """Whether y is logarithmic: all values are positive, their ratio above 20."""
         low, high = self._extent
         return low > SMALLEST and high / low > 20
 
     @property
-    def drawn(self) -> list[Line]:
-        """The lines that have a value."""
+    def drawn(self) -> list[Series]:
+        """The series that have a value."""
         return [line for line in self.lines if _means(line)]
 
     @property
     def longest_label(self) -> int:
-        """How many characters it has."""
+        """The number of characters of the longest label."""
         return max(len(line.label) for line in self.drawn)
 
     @functools.cached_property
@@ -138,7 +135,7 @@ class Chart:
 
     @functools.cached_property
     def _exponent(self) -> int:
-        """The power of ten that values are written in units of, if they're tiny."""
+        """The power of ten that tick labels of small values are divided by."""
         largest = max(map(abs, self._extent))
         if self.is_logarithmic or not SMALLEST < largest < 1e-2:
             return 0
@@ -146,13 +143,13 @@ class Chart:
 
     @property
     def heading(self) -> str:
-        """The title, and the unit of what is written beside the y axis."""
+        """The title and the unit of the y axis."""
         unit = f" (× {power_of_ten(self._exponent)})" if self._exponent else ""
         return self.title + unit
 
     @property
     def y_ticks(self) -> list[tuple[float, str]]:
-        """Where a value is written beside the y axis."""
+        """The positions and labels of the y axis's ticks."""
         unit = 10.0**self._exponent
         low, high = (value / unit for value in self._y_domain)
         ticks = log_ticks(low, high) if self.is_logarithmic else linear_ticks(low, high)
@@ -160,13 +157,13 @@ class Chart:
 
     @property
     def x_ticks(self) -> list[tuple[float, str]]:
-        """Where a whole x is written below the x axis."""
+        """The positions and labels of the x axis's ticks, whole numbers."""
         xs = [point.x for line in self.drawn for point in line.points]
         ticks = linear_ticks(min(xs), max(xs), whole=True)
         return [(round(self._x(value), 1), text) for value, text in ticks]
 
-    def path(self, line: Line) -> str:
-        """An SVG path along the means."""
+    def path(self, line: Series) -> str:
+        """Returns the SVG path of the means."""
         parts: list[str] = []
         command = "M"
         for point in thinned(line.points):
@@ -177,8 +174,8 @@ class Chart:
             command = "L"
         return "".join(parts)
 
-    def band(self, line: Line) -> str:
-        """An SVG path from the lowest to the highest; empty where they are one."""
+    def band(self, line: Series) -> str:
+        """Returns the SVG path of the band; empty if lowest and highest are equal."""
         edges = [
             (point.x, point.low, point.high)
             for point in thinned(line.points)
@@ -190,8 +187,8 @@ class Chart:
         back = [self._at(x, low) for x, low, _ in reversed(edges)]
         return f"M{'L'.join(there + back)}Z"
 
-    def end(self, line: Line) -> tuple[float, float]:
-        """Where the line ends."""
+    def end(self, line: Series) -> tuple[float, float]:
+        """Returns the position of the last value."""
         last = _means(line)[-1]
         assert last.mean is not None
         return round(self._x(last.x), 1), round(self._y(last.mean), 1)
@@ -201,41 +198,41 @@ class Chart:
 
     @property
     def description(self) -> str:
-        """The essential figures of every line, in words."""
-        told = []
+        """The first, last, lowest and highest value of each series, in words."""
+        sentences = []
         for line in self.drawn:
             points = _means(line)
             low = min(points, key=lambda point: point.mean or 0.0)
             high = max(points, key=lambda point: point.mean or 0.0)
-            told.append(
-                f"{line.label}: {self._told(points[0])}, {self._told(points[-1])};"
-                f" lowest {self._told(low)}, highest {self._told(high)}."
+            first, last, lowest, highest = (
+                f"{self.format_value(point.mean)} in epoch {point.x:g}"
+                for point in (points[0], points[-1], low, high)
             )
-        return " ".join(told)
+            sentences.append(
+                f"{line.label}: {first}, {last}; lowest {lowest}, highest {highest}."
+            )
+        return " ".join(sentences)
 
-    def _told(self, point: Point) -> str:
-        return f"{self.figure(point.mean)} in epoch {point.x:g}"
-
-    def figure(self, value: float | None) -> str:
-        """A value as it is written in tables."""
-        return "–" if value is None else format(value, self.form)
+    def format_value(self, value: float | None) -> str:
+        """Formats a value for text and tables."""
+        return "–" if value is None else format(value, self.value_format)
 
     def table(self, most: int = 40) -> list[tuple[str, list[str]]]:
-        """Values by x of every line, at most about so many, the first and last too."""
+        """Returns the values of all series by x, thinned to at most `most` rows."""
         values = [{point.x: point.mean for point in line.points} for line in self.drawn]
-        xs = sorted({x for of_line in values for x in of_line})
+        xs = sorted({x for means in values for x in means})
         return [
-            (f"{x:g}", [self.figure(of_line.get(x)) for of_line in values])
+            (f"{x:g}", [self.format_value(means.get(x)) for means in values])
             for x in _evenly(xs, most)
         ]
 
 
-def _means(line: Line) -> list[Point]:
+def _means(line: Series) -> list[Point]:
     return [point for point in line.points if point.mean is not None]
 
 
 def thinned(points: Sequence[Point]) -> list[Point]:
-    """At most `MOST_POINTS` of them, evenly, the first and last too."""
+    """Thins points evenly to `MOST_POINTS`; keeps the first and the last."""
     return _evenly(points, MOST_POINTS)
 
 
@@ -246,14 +243,14 @@ def _evenly(items: Sequence[Item], most: int) -> list[Item]:
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[..., float]:
-    """The linear function that takes `low` to `start` and `high` to `end`."""
+    """Returns the linear function that maps `low` to `start` and `high` to `end`."""
     return lambda value: start + (value - low) / (high - low) * (end - start)
 
 
 def linear_ticks(
     low: float, high: float, *, whole: bool = False
 ) -> list[tuple[float, str]]:
-    """Round numbers from `low` to `high`, at most about `TICKS`, and as text."""
+    """Returns about `TICKS` round numbers from `low` to `high`, and their labels."""
     if high - low < SMALLEST:
         return [(low, f"{low:g}")]
     rough = (high - low) / TICKS
@@ -270,7 +267,7 @@ def linear_ticks(
 
 
 def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
-    """Powers of ten from `low` to `high`; of few decades, 2 and 5 times them too."""
+    """Returns powers of ten and labels; over few decades 2 and 5 times them too."""
     exponents = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     factors = (1, 2, 5) if len(exponents) <= 4 else (1,)
     exponents = exponents[:: math.ceil(len(exponents) / (2 * TICKS))]
@@ -284,6 +281,6 @@ def log_ticks(low: float, high: float) -> list[tuple[float, str]]:
 
 
 def power_of_ten(exponent: int, factor: int = 1) -> str:
-    """`factor` × 10 to the `exponent`, as people write it."""
+    """Formats `factor` × 10 to the `exponent` with superscripts."""
     raised = str(exponent).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
     return f"{'' if factor == 1 else f'{factor}·'}10{raised}"

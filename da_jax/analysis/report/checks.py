@@ -1,4 +1,4 @@
-"""What a run's files must be for a report to read them."""
+"""Checks of the files in a run folder."""
 
 from typing import Any, TypeGuard
 
@@ -15,24 +15,24 @@ CONFIG = {
     "method": str,
     "augmentation": str,
 }
-"""Fields of a config, and their types."""
+"""The required fields of a config, and their types."""
 
 RECORD = {"epoch": int, "step": int, "seconds": float}
-"""Fields of an epoch's record."""
+"""The required fields of an epoch's record, and their types."""
 
 LARGEST = 1e15
-"""Of any number: nothing that a run writes is larger."""
+"""The largest plausible number."""
 
 
 class DamagedError(ValueError):
-    """A file isn't what a run writes; the message says why."""
+    """A file has missing or implausible content; the message says what is wrong."""
 
 
 def check_config(content: Any) -> None:
-    """Refuses what isn't a run's config.
+    """Checks the content of `config.json`.
 
     Raises:
-      DamagedError: says why, as of the others here.
+      DamagedError: a field is missing or has a wrong value.
     """
     for name, kind in CONFIG.items():
         _field(content, name, kind)
@@ -42,7 +42,11 @@ def check_config(content: Any) -> None:
 
 
 def check_record(content: Any, config: dict[str, Any]) -> None:
-    """Refuses what isn't an epoch's record of a run with this config."""
+    """Checks the record of an epoch of a run with this config.
+
+    Raises:
+      DamagedError: as `check_config`.
+    """
     for name, kind in RECORD.items():
         if _field(content, name, kind) <= 0:
             raise DamagedError(f"its {name} is {content[name]!r:.40}")
@@ -62,7 +66,11 @@ def check_record(content: Any, config: dict[str, Any]) -> None:
 
 
 def check_results(content: Any) -> None:
-    """Refuses what isn't a run's `results.json`, of now or before it had a teacher."""
+    """Checks the content of `results.json`; older ones have no teacher.
+
+    Raises:
+      DamagedError: as `check_config`.
+    """
     _field(_field(content, "device", dict), "count", int)
     _field(content["device"], "kind", str)
     if "cores" in content["device"]:
@@ -89,7 +97,7 @@ def _check_figures(figures: Any, split: str = "test") -> None:
 
 
 def _field(content: Any, name: str, kind: type) -> Any:
-    """`content[name]`, if there is one of its kind; `float` is any number."""
+    """Returns `content[name]` if it has the type `kind`; float allows an int."""
     if not isinstance(content, dict) or name not in content:
         raise DamagedError(f"it has no {name}")
     value = content[name]
@@ -100,5 +108,5 @@ def _field(content: Any, name: str, kind: type) -> Any:
 
 
 def is_number(value: Any) -> TypeGuard[float]:
-    """Whether `value` is a number, neither infinite nor beyond all reason."""
+    """Returns whether `value` is a finite, plausible number."""
     return type(value) in (int, float) and abs(value) <= LARGEST

@@ -1,11 +1,11 @@
-"""Which charts a report has, from the records of its rows' runs."""
+"""The charts of a report, from the records of its rows' runs."""
 
 import dataclasses
 import itertools
 import statistics
 from collections.abc import Sequence
 
-from da_jax.analysis.report.chart import Chart, Line, Point
+from da_jax.analysis.report.chart import Chart, Point, Series
 from da_jax.analysis.report.checks import is_number
 from da_jax.analysis.report.table import Row
 from da_jax.training.metrics import Record, by_seed
@@ -19,20 +19,20 @@ TITLES = {
     "validation_loss": ("Held-out cross-entropy", ".4g"),
     "learning_rate": ("Learning rate", ".3g"),
 }
-"""Of the charts that every run has, and how their values are written."""
+"""Titles of charts, and the formats of their values, by the records' field."""
 
 ZOOM_FROM = 30
-"""Epochs: of runs of so many the last third has a chart of its own."""
+"""Runs of at least so many epochs have another chart of their last third."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Curve:
-    """A row of the results table as the charts show it.
+    """A row of the results table, with its label and colour in the charts.
 
     Attributes:
-      row: whose runs it is of.
-      label: what tells it from the others.
-      color: of its lines.
+      row: the row.
+      label: unique among the curves of a chart.
+      color: the index of its colour.
     """
 
     row: Row
@@ -40,16 +40,16 @@ class Curve:
     color: int
 
 
-def colors(table: Sequence[Row]) -> list[int | None]:
-    """A colour for each row that has curves."""
+def row_colors(table: Sequence[Row]) -> list[int | None]:
+    """Returns a colour index for each row that has curves."""
     numbers = itertools.count()
     return [next(numbers) if row.runs[0].history else None for row in table]
 
 
 def charts(table: Sequence[Row]) -> dict[str, list[Chart]]:
-    """All charts that have something to show, by data set."""
+    """Returns the charts that have a value, by data set."""
     by_dataset: dict[str, list[Curve]] = {}
-    for row, color in zip(table, colors(table), strict=True):
+    for row, color in zip(table, row_colors(table), strict=True):
         if color is not None and row.config is not None:
             curve = Curve(row, row.label, color)
             by_dataset.setdefault(row.config["dataset"], []).append(curve)
@@ -60,7 +60,7 @@ def charts(table: Sequence[Row]) -> dict[str, list[Chart]]:
 
 
 def _labelled(curves: list[Curve]) -> list[Curve]:
-    """With the pair in their labels, if it isn't the same in all."""
+    """Adds the pair to the labels if the pairs differ."""
     if len({curve.row.pair for curve in curves}) == 1:
         return curves
     return [
@@ -94,13 +94,13 @@ def _chart(name: str, curves: list[Curve]) -> Chart:
     part = name.removeprefix("train_loss_")
     title, form = TITLES.get(name, (f"Training loss, its part {part}", ".4g"))
     lines = [
-        Line(curve.label, points(curve.row, name), curve.color) for curve in curves
+        Series(curve.label, points(curve.row, name), curve.color) for curve in curves
     ]
     return Chart(name, title, lines, form)
 
 
 def _zoom(name: str, curves: list[Curve]) -> Chart:
-    """The last third of the accuracies of long runs, where the differences are."""
+    """Charts the last third of long runs, where accuracies differ little."""
     whole = _chart(name, curves)
     last = max((line.points[-1].x for line in whole.drawn), default=0)
     first = last - last // 3
@@ -112,12 +112,12 @@ def _zoom(name: str, curves: list[Curve]) -> Chart:
         if last >= ZOOM_FROM
     ]
     title = whole.title.replace("top-1", f"epochs {first:g}–{last:g}")
-    return Chart(f"{name}_late", title, lines, whole.form)
+    return Chart(f"{name}_late", title, lines, whole.value_format)
 
 
 def _disagreement(curves: list[Curve]) -> Chart:
     lines = [
-        Line(
+        Series(
             f"{curve.label}: {when}",
             points(curve.row, f"train_disagreement_{when}"),
             curve.color,
@@ -131,7 +131,7 @@ def _disagreement(curves: list[Curve]) -> Chart:
 
 
 def _loss_parts(curves: list[Curve]) -> list[str]:
-    """The names of all parts of training losses, in their order."""
+    """Returns the names of the terms of the training losses."""
     names = (
         name
         for curve in curves
@@ -144,22 +144,22 @@ def _loss_parts(curves: list[Curve]) -> list[str]:
 
 
 def points(row: Row, name: str) -> list[Point]:
-    """The mean of `name` over a row's students, and its extremes, by epoch.
+    """Returns the mean, minimum and maximum of `name` over a row's students, by epoch.
 
-    Epochs whose records don't have it, such as those without an evaluation, have no
-    point; the line goes on over them.
+    Epochs without it in their records, such as those without an evaluation, have no
+    point; the line connects their neighbours.
     """
     values: dict[int, list[float]] = {}
     for run in row.runs:
         for record in run.history:
             if name in record or name in by_seed(record)[0]:
-                found = _of_students(record, name)
+                found = _finite_values(record, name)
                 values.setdefault(record["epoch"], []).extend(found)
     return [_point(epoch, values[epoch]) for epoch in sorted(values)]
 
 
-def _of_students(record: Record, name: str) -> list[float]:
-    """`name` of each student, or of them all; what isn't finite is left out."""
+def _finite_values(record: Record, name: str) -> list[float]:
+    """Returns the finite values of `name`, one for each student."""
     own = [student.get(name, record.get(name)) for student in by_seed(record)]
     return [value for value in own if is_number(value)]
 

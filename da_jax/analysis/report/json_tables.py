@@ -1,4 +1,4 @@
-"""Any JSON file of figures as settings and tables, whatever its fields."""
+"""Converts any JSON content to a list of settings and tables."""
 
 import dataclasses
 import re
@@ -9,22 +9,22 @@ MOST_ROWS = 200
 MOST_COLUMNS = 40
 MOST_TABLES = 40
 DEEPEST = 8
-"""How much of a file is shown."""
+"""Limits on the part of a file that is shown."""
 
 NUMBER = re.compile(r"–|-?\d+(\.\d+)?(e[-+]\d+)?")
 LEFT_OUT = ("versions", "device", "pictures")
-"""Of a file: the report says it of the run, or beside a picture."""
+"""Fields that are skipped: the report shows them elsewhere."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """Figures by row and column.
+    """A table of text.
 
     Attributes:
-      title: the names of what holds it, from the outside in.
-      columns: the first is that of the rows' names.
+      title: the names of the fields that contain it, outermost first.
+      columns: the headings; the first column has the rows' names.
       rows: the cells, as text.
-      is_cut: whether there are more rows or columns.
+      is_cut: whether rows or columns were left out.
     """
 
     title: str
@@ -33,7 +33,7 @@ class Table:
     is_cut: bool = False
 
     def is_number(self, column: int) -> bool:
-        """Whether all that a column has are numbers."""
+        """Returns whether all values of a column are numbers."""
         return column > 0 and all(
             NUMBER.fullmatch(row[column]) for row in self.rows if row[column]
         )
@@ -42,13 +42,15 @@ class Table:
 def settings_and_tables(
     content: Mapping[str, Any],
 ) -> tuple[list[tuple[str, str]], list[Table]]:
-    """The plain values at the top of `content`, and a table for all that is nested.
+    """Returns the scalar fields of `content`, and tables of its nested fields.
 
-    What holds mappings, or what holds lists, becomes a table of a row each; what holds
-    plain values one of two columns; what holds such tables, all of them.
+    A mapping or list of mappings, or of lists, becomes a table with a row for each; one
+    of scalars becomes a table of two columns; deeper nesting becomes several tables.
     """
     settings = [
-        (str(name), told(value)) for name, value in content.items() if _is_short(value)
+        (str(name), as_text(value))
+        for name, value in content.items()
+        if _is_short(value)
     ]
     tables: list[Table] = []
     for name, value in content.items():
@@ -85,7 +87,7 @@ def _items(content: Any) -> list[tuple[str, Any]]:
 def _table(title: str, items: list[tuple[str, Mapping[str, Any]]]) -> Table:
     columns = list(dict.fromkeys(name for _, value in items for name in value))
     rows = [
-        [name, *(told(value.get(column, "")) for column in columns[:MOST_COLUMNS])]
+        [name, *(as_text(value.get(column, "")) for column in columns[:MOST_COLUMNS])]
         for name, value in items[:MOST_ROWS]
     ]
     return Table(
@@ -97,14 +99,14 @@ def _table(title: str, items: list[tuple[str, Mapping[str, Any]]]) -> Table:
 
 
 def _is_a_row(value: Any) -> bool:
-    """Whether `value` maps names to what a cell holds."""
+    """Returns whether `value` is a mapping of scalars."""
     return isinstance(value, Mapping) and not any(
         isinstance(cell, Mapping | list) for cell in value.values()
     )
 
 
 def _is_short(value: Any) -> bool:
-    """Whether `value` has its place in a line: a few plain values, or one."""
+    """Returns whether `value` is a scalar or a short list of scalars."""
     if isinstance(value, list):
         return len(value) <= 12 and not any(
             isinstance(entry, Mapping | list) for entry in value
@@ -112,8 +114,8 @@ def _is_short(value: Any) -> bool:
     return not isinstance(value, Mapping)
 
 
-def told(value: Any) -> str:
-    """A plain value as people write it."""
+def as_text(value: Any) -> str:
+    """Formats a scalar or a list of them."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -121,5 +123,5 @@ def told(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
     if isinstance(value, list):
-        return ", ".join(map(told, value))
+        return ", ".join(map(as_text, value))
     return str(value)

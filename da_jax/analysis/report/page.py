@@ -1,4 +1,4 @@
-"""The report as one HTML page that asks no host for anything."""
+"""The report as one self-contained HTML page."""
 
 import base64
 import dataclasses
@@ -12,8 +12,8 @@ from markupsafe import Markup
 
 import da_jax
 from da_jax.analysis.report.chart import style
-from da_jax.analysis.report.curves import charts, colors
-from da_jax.analysis.report.pictures import exhibits
+from da_jax.analysis.report.curves import charts, row_colors
+from da_jax.analysis.report.pictures import attachments
 from da_jax.analysis.report.published import SOURCES
 from da_jax.analysis.report.rendering import ENVIRONMENT, source
 from da_jax.analysis.report.runs import ReportedRun
@@ -33,21 +33,21 @@ HEADINGS = {
     "hours": "Hours",
     "state": "State",
 }
-"""Of the results table's columns."""
+"""The columns of the results table, and their headings."""
 
 NUMBERS = ("teacher", "n", "best", "last", "published", "epochs", "hours")
-"""The columns that are sorted by number."""
+"""The columns that are sorted as numbers."""
 
 PACKAGES_SHOWN = ("da-jax", "jax", "jaxlib", "flax", "python")
-"""Whose versions the table of runs has; the others are in `results.json`."""
+"""The versions in the table of runs; `results.json` has more."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Gain:
-    """What an augmentation brings to a method, all else being equal.
+    """Two rows that differ in nothing but the augmentation.
 
     Attributes:
-      row: with it.
+      row: with an augmentation.
       baseline: without.
     """
 
@@ -56,7 +56,7 @@ class Gain:
 
     @property
     def points(self) -> float:
-        """The difference of the best top-1 accuracies."""
+        """The difference of the best top-1 accuracies, in percentage points."""
         assert self.row.best and self.baseline.best
         difference = self.row.best["test_top1"] - self.baseline.best["test_top1"]
         return float(difference)
@@ -65,12 +65,12 @@ class Gain:
 def create_page(
     runs: Sequence[ReportedRun], table: Sequence[Row], others: Sequence[Path] = ()
 ) -> str:
-    """The whole page.
+    """Renders the page.
 
     Args:
-      runs: all that were named.
+      runs: all runs.
       table: their rows.
-      others: folders of no run whose figures and pictures are shown too.
+      others: folders that aren't runs, but have pictures or robustness results.
     """
     sheet, script = source("drawing.css") + source("style.css"), source("sort.js")
     shown = [run.folder for run in runs if run.config is not None] + list(others)
@@ -82,7 +82,7 @@ def create_page(
         version=da_jax.__version__,
         date=f"{today.day} {today:%B %Y}",
         runs=runs,
-        table=list(zip(table, colors(table), strict=True)),
+        table=list(zip(table, row_colors(table), strict=True)),
         columns=[(name, text, name in NUMBERS) for name, text in HEADINGS.items()],
         cells=cells,
         style_of=style,
@@ -92,12 +92,14 @@ def create_page(
         packages=PACKAGES_SHOWN,
         configured=[row for row in table if row.config is not None],
         differing=differing_fields(table),
-        exhibits=[(folder, found) for folder in shown if (found := exhibits(folder))],
+        attachments=[
+            (folder, found) for folder in shown if (found := attachments(folder))
+        ],
     )
 
 
 def _policy(sheet: str, script: str) -> str:
-    """The content security policy: this page's own style, script and pictures."""
+    """Returns a content security policy that allows only this page's own content."""
     hashes = [
         base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
         for text in (sheet, script)
@@ -109,7 +111,7 @@ def _policy(sheet: str, script: str) -> str:
 
 
 def gains(table: Sequence[Row]) -> list[Gain]:
-    """Every finished row with an augmentation whose config there is without one too."""
+    """Pairs finished rows with an augmentation and the same config without one."""
     found = []
     for row in table:
         for baseline in table:
@@ -125,7 +127,7 @@ def _is_baseline(baseline: Row, row: Row) -> bool:
 
 
 def differing_fields(table: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """The fields in which the configs differ, and each row's values."""
+    """Returns the config fields that differ, with each row's values."""
     known = [row for row in table if row.config is not None]
     fields = [[dict(flatten(run.config or {})) for run in row.runs] for row in known]
     names = dict.fromkeys(name for row in fields for run in row for name in run)
@@ -138,6 +140,6 @@ def differing_fields(table: Sequence[Row]) -> list[tuple[str, list[str]]]:
 
 
 def _values(runs: list[dict[str, Any]], name: str) -> str:
-    """The values of a field in a row's runs, each once."""
+    """Lists the distinct values of a field in a row's runs."""
     values = [str(run[name]) if name in run else "–" for run in runs]
     return ", ".join(dict.fromkeys(values)) or "empty"

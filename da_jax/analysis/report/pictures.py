@@ -1,4 +1,4 @@
-"""Pictures and figures that other commands have left in a run's folder."""
+"""Results of the other commands in a folder: tables and pictures."""
 
 import base64
 import dataclasses
@@ -11,34 +11,34 @@ from typing import Any
 from PIL import Image
 
 from da_jax.analysis.report.json_tables import Table, settings_and_tables
-from da_jax.analysis.report.robustness import labelled
+from da_jax.analysis.report.robustness import label_values
 from da_jax.errors import reason
 
 FOLDERS = {"robustness": "Robustness", "visualize": "Pictures"}
-"""The subfolders that are shown, of a run or of none, and under what heading."""
+"""Subfolders, and their headings in the report."""
 
 WIDEST, TALLEST = 1600, 2400
-"""Pixels: a larger picture is shrunk."""
+"""The largest size in pixels; larger pictures are shrunk."""
 
 LARGEST_AS_IT_IS = 300_000
-"""Bytes: a larger PNG is written anew."""
+"""Bytes; larger PNGs are re-encoded."""
 
 MOST_PIXELS = 60_000_000
-"""Of a picture that is read at all."""
+"""Larger pictures aren't read."""
 
 MOST_PICTURES = 24
 MOST_BYTES = 6_000_000
-"""Of all the pictures in one subfolder, as they are embedded."""
+"""Limits on the embedded pictures of a subfolder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Picture:
-    """A picture for a page that asks nobody for it.
+    """A picture that is embedded in the page.
 
     Attributes:
-      title: what it is.
-      alt: what it shows, in words.
-      uri: the picture itself.
+      title: its caption.
+      alt: its description in words.
+      uri: its content as a data URI.
       width: in pixels.
       height: in pixels.
     """
@@ -51,16 +51,16 @@ class Picture:
 
 
 @dataclasses.dataclass(frozen=True)
-class Exhibit:
-    """What such a subfolder has to show.
+class Attachment:
+    """The content of a subfolder.
 
     Attributes:
-      heading: what it is.
-      folder: where it lies.
-      settings: with which it was made.
-      tables: its figures.
-      pictures: in the order in which they are described, then of their names.
-      remarks: what couldn't be shown.
+      heading: its heading in the report.
+      folder: the subfolder.
+      settings: names and values.
+      tables: its results.
+      pictures: in the order of their descriptions, then of their names.
+      remarks: what couldn't be shown, and why.
     """
 
     heading: str
@@ -71,22 +71,22 @@ class Exhibit:
     remarks: list[str]
 
 
-def has_exhibits(folder: Path) -> bool:
-    """Whether `folder` has a subfolder that is shown."""
+def has_attachments(folder: Path) -> bool:
+    """Returns whether `folder` has one of the subfolders `FOLDERS`."""
     return any((folder / name).is_dir() for name in FOLDERS)
 
 
-def exhibits(folder: Path) -> list[Exhibit]:
-    """What there is to show in the subfolders of `folder`; without any, nothing."""
+def attachments(folder: Path) -> list[Attachment]:
+    """Reads the subfolders `FOLDERS` of `folder`; damaged files become remarks."""
     found = [
-        _exhibit(heading, folder / name)
+        _read_attachment(heading, folder / name)
         for name, heading in FOLDERS.items()
         if (folder / name).is_dir()
     ]
     return [one for one in found if one.tables or one.pictures or one.remarks]
 
 
-def _exhibit(heading: str, folder: Path) -> Exhibit:
+def _read_attachment(heading: str, folder: Path) -> Attachment:
     remarks: list[str] = []
     content: dict[str, Any] = {}
     for file in sorted(folder.glob("*.json")):
@@ -97,9 +97,9 @@ def _exhibit(heading: str, folder: Path) -> Exhibit:
     pictures = list(_pictures(folder, _texts(content), remarks))
     settings: list[tuple[str, str]] = []
     tables: list[Table] = []
-    if heading == "Robustness":  # the other's file is of its pictures
-        settings, tables = settings_and_tables(labelled(content))
-    return Exhibit(heading, folder, settings, tables, pictures, remarks)
+    if heading == "Robustness":  # visualize.json describes the pictures
+        settings, tables = settings_and_tables(label_values(content))
+    return Attachment(heading, folder, settings, tables, pictures, remarks)
 
 
 def _pictures(
@@ -129,13 +129,13 @@ def _pictures(
 
 
 def _natural(file: Path) -> tuple[str, int]:
-    """`gallery_2` comes before `gallery_10`."""
+    """Returns a sort key that puts `gallery_2` before `gallery_10`."""
     name, _, number = file.stem.rpartition("_")
     return (name, int(number)) if number.isdecimal() else (file.stem, 0)
 
 
 def _shrunk(file: Path) -> tuple[bytes, int, int]:
-    """A picture's bytes, bounded in size, and its width and height."""
+    """Reads a picture, shrunk if it is large; returns its bytes, width and height."""
     with Image.open(file, formats=["PNG"]) as picture:
         if picture.width * picture.height > MOST_PIXELS:
             raise ValueError(f"it has {picture.width} × {picture.height} pixels")
@@ -151,9 +151,9 @@ def _shrunk(file: Path) -> tuple[bytes, int, int]:
 
 
 def _texts(content: Any) -> dict[str, dict[str, str]]:
-    """`title` and `alt` by the name of their picture, wherever `content` has them.
+    """Finds the `title` and `alt` of pictures anywhere in `content`, by file name.
 
-    It may have `NAME: {"alt": …}`, `{"file": NAME, "alt": …}`, or `NAME: ALT`.
+    They may be given as `NAME: {"alt": …}`, `{"file": NAME, "alt": …}` or `NAME: ALT`.
     """
     found: dict[str, dict[str, str]] = {}
     for name, value in _nested(content):
@@ -171,7 +171,7 @@ def _texts(content: Any) -> dict[str, dict[str, str]]:
 
 
 def _nested(content: Any) -> Iterator[tuple[str, Any]]:
-    """All that `content` holds, at any depth, by its name or number."""
+    """Yields all nested values with their key or index."""
     items: Any = ()
     if isinstance(content, Mapping):
         items = content.items()

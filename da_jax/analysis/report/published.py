@@ -1,4 +1,4 @@
-"""Published CIFAR-100 accuracies to compare with."""
+"""Published CIFAR-100 accuracies."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -18,16 +18,16 @@ SOURCES = {
         " RepDistiller's",
     ),
 }
-"""Who published: where, and what the figures are. All are of 240 epochs, batch 64."""
+"""The address and the kind of each source's values: 240 epochs, batch size 64."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """A top-1 accuracy in %.
+    """A published top-1 accuracy.
 
     Attributes:
-      top1: the figure, of several runs the mean.
-      std: the standard deviation over them, if it was published.
+      top1: in %, the mean over runs if there are several.
+      std: the standard deviation over runs, if it was published.
       source: a key of `SOURCES`.
     """
 
@@ -36,7 +36,7 @@ class Published:
     source: str
 
     def __str__(self) -> str:
-        """The figure and who published it."""
+        """Formats the accuracy and its source."""
         spread = "" if self.std is None else f" ± {self.std:.2f}"
         return f"{self.top1:.2f}{spread} ({self.source})"
 
@@ -46,7 +46,7 @@ ORIGINAL = {
     ("vgg13", "vgg8"): {"KD": (73.33, 0.25), "KD + DA": (73.76, 0.29)},
     ("resnet32x4", "ShuffleV2"): {"KD": (71.67, 0.34), "KD + DA": (73.70, 0.19)},
 }
-"""By teacher and student, then method. All at learning rate 0.05."""
+"""Mean and std by teacher and student, then method; at learning rate 0.05."""
 
 MDISTILLER = {
     ("resnet56", "resnet20"): {"KD": 70.66, "DKD": 71.97},
@@ -62,7 +62,7 @@ MDISTILLER = {
     ("vgg13", "MobileNetV2"): {"KD": 67.37, "DKD": 69.71},
     ("ResNet50", "MobileNetV2"): {"KD": 67.35, "DKD": 70.35},
 }
-"""By teacher and student, then method. Learning rates as `mdistiller_rate` has them."""
+"""By teacher and student, then method; at the learning rate `mdistiller_rate`."""
 
 ALONE = {
     "resnet56": 72.34,
@@ -85,12 +85,12 @@ ALONE = {
 
 
 def mdistiller_rate(student: str) -> float:
-    """The learning rate at which mdistiller distils into `student`."""
+    """Returns mdistiller's learning rate for `student`."""
     return 0.01 if student in ("MobileNetV2", "ShuffleV1", "ShuffleV2") else 0.05
 
 
 def published(config: Mapping[str, Any]) -> list[Published]:
-    """What was published for a config's pair and method, at its learning rate."""
+    """Returns what was published for a config's pair, method and learning rate."""
     student, teacher = config["student"], config["teacher"]["model"]
     if config["dataset"] != "cifar100":
         return []

@@ -1,4 +1,4 @@
-"""What fills the templates: the page's, and a chart's as a file of its own."""
+"""Rendering of the templates: the page, and charts as SVG files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -18,27 +18,27 @@ ENVIRONMENT = jinja2.Environment(
 
 
 def source(name: str) -> str:
-    """A template as it is."""
+    """Returns the source of a template."""
     assert ENVIRONMENT.loader is not None
     return ENVIRONMENT.loader.get_source(ENVIRONMENT, name)[0]
 
 
 def draw(chart: Chart) -> str:
-    """A chart as an SVG that brings its style along, for light and dark."""
+    """Renders a chart as a standalone SVG, for light and dark backgrounds."""
     style = Markup(source("drawing.css"))
     return ENVIRONMENT.get_template("drawing.svg").render(chart=chart, style=style)
 
 
 def draw_all(charts: Mapping[str, Sequence[Chart]]) -> dict[str, str]:
-    """The SVG of every chart, by file name; `charts` is by data set."""
+    """Renders charts, which are given by data set; returns SVGs by file name."""
     return {
         file_name(dataset, chart): draw(chart)
-        for dataset, of_dataset in charts.items()
-        for chart in of_dataset
+        for dataset, drawn in charts.items()
+        for chart in drawn
     }
 
 
 def file_name(dataset: str, chart: Chart) -> str:
-    """Of such an SVG; whatever a run calls its data set and losses, a plain name."""
+    """Returns the file name of a chart, with unusual characters replaced."""
     name = chart.key.partition("-")[2]
     return re.sub(r"[^\w-]", "_", f"{dataset}_{name}", flags=re.ASCII)[:100] + ".svg"

@@ -1,4 +1,4 @@
-"""Run folders as a report finds them: finished, half-way, damaged or not there."""
+"""Reading of run folders: finished, unfinished, damaged or missing."""
 
 import dataclasses
 import json
@@ -18,20 +18,20 @@ from da_jax.training.metrics import Record
 from da_jax.training.results import seed_results
 
 FILES = ("config.json", "metrics.jsonl", "results.json")
-"""What a run leaves in its folder; a folder with one of them is a run's."""
+"""The files of a run; a folder with one of them is a run folder."""
 
 
 @dataclasses.dataclass(frozen=True)
 class ReportedRun:
-    """What is left of a run, or of a folder that was said to be one.
+    """The readable content of a run folder.
 
     Attributes:
-      folder: as it was named.
-      state: how far the run came and what is damaged, for people.
-      is_finished: whether there are its results.
-      config: the run's, or None where it can't be read.
-      history: the records of its epochs that can be read, in order.
-      results: what `results.json` holds, if it does.
+      folder: the path that was given.
+      state: the progress of the run and any damage, in words.
+      is_finished: whether the results can be read.
+      config: the content of `config.json`, or None if it can't be read.
+      history: the readable records of epochs, in order.
+      results: the content of `results.json`, or None if it can't be read.
     """
 
     folder: Path
@@ -43,7 +43,7 @@ class ReportedRun:
 
     @property
     def seeds(self) -> list[dict[str, Any]]:
-        """The best and last figures of each student, so far; as `results.json` has."""
+        """The best and last metrics of each student so far, as in `results.json`."""
         if self.results is not None:
             return list(self.results["seeds"])
         if self.config is None or not self.history:
@@ -52,19 +52,19 @@ class ReportedRun:
 
     @property
     def teacher_top1(self) -> float | None:
-        """The teacher's accuracy on the test set, in %, where it was measured."""
+        """The teacher's test accuracy in %, if it was measured."""
         teacher = (self.results or {}).get("teacher") or {}
         return teacher.get("test_top1")
 
     @property
     def seconds_per_epoch(self) -> float | None:
-        """The median, of training and evaluating."""
+        """The median over epochs, training and evaluation together."""
         seconds = [record["seconds"] for record in self.history]
         return statistics.median(seconds) if seconds else None
 
     @property
     def images_per_second(self) -> float | None:
-        """Images learned from, over all seeds; a short last batch counts as whole."""
+        """Training images per second, over all seeds; a short batch counts as full."""
         if self.config is None or not self.seconds_per_epoch:
             return None
         steps = self.history[-1]["step"] / self.history[-1]["epoch"]
@@ -73,14 +73,14 @@ class ReportedRun:
 
     @property
     def hours(self) -> float | None:
-        """Of all epochs together."""
+        """The duration of all epochs."""
         if not self.history:
             return None
         return float(sum(record["seconds"] for record in self.history)) / 3600
 
     @property
     def device(self) -> str | None:
-        """Kind, of several their number, and of CPUs the cores, where known."""
+        """The kind and number of devices and, for CPUs, the number of cores."""
         if self.results is None:
             return None
         device = self.results["device"]
@@ -90,29 +90,29 @@ class ReportedRun:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of Python and the packages, by name."""
+        """The versions of Python and the packages."""
         return dict(self.results["versions"]) if self.results else {}
 
 
 def read_runs(folders: Iterable[Path]) -> list[ReportedRun]:
-    """The runs in `folders`, each folder once, in their order."""
+    """Reads the runs in `folders`; duplicates are skipped."""
     distinct: dict[Path, Path] = {}
     for folder in folders:
         distinct.setdefault(folder.resolve(), folder)
     return [read_run(folder) for folder in distinct.values()]
 
 
-def is_of_a_run(folder: Path) -> bool:
-    """Whether anything of a run is in `folder`."""
+def is_run_folder(folder: Path) -> bool:
+    """Returns whether `folder` has a file of a run."""
     return any((folder / name).exists() for name in FILES)
 
 
 def read_run(folder: Path) -> ReportedRun:
-    """The run in `folder`; whatever is there, this raises nothing."""
+    """Reads the run in `folder`; damage is reported in `state`, not raised."""
     config_file, metrics_file, results_file = (folder / name for name in FILES)
     if not folder.is_dir():
         return ReportedRun(folder, "no run here: no such folder")
-    if not is_of_a_run(folder):
+    if not is_run_folder(folder):
         return ReportedRun(folder, "no run here")
     try:
         config = _read(config_file, check_config)
@@ -132,7 +132,7 @@ def read_run(folder: Path) -> ReportedRun:
 
 
 def _progress(config: Mapping[str, Any], history: list[Record]) -> str:
-    """How far a run without results came."""
+    """Describes the progress of an unfinished run."""
     if not history:
         return f"epoch 0 of {config['num_epochs']}"
     last = history[-1]
@@ -148,18 +148,18 @@ def _read(path: Path, check: Callable[[Any], None]) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise DamagedError(f"{path.name} is missing") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise DamagedError(f"{path.name}: {_why(error)}") from error
+        raise DamagedError(f"{path.name}: {_damage(error)}") from error
     return dict(content)
 
 
 def _read_history(path: Path, config: dict[str, Any]) -> tuple[list[Record], list[str]]:
-    """The records that can be read, by epoch, and what is wrong with the others."""
+    """Reads the records, sorted by epoch; returns descriptions of damaged lines too."""
     try:
         lines = path.read_bytes().split(b"\n")
     except FileNotFoundError:
         return [], []
     except OSError as error:
-        return [], [f"{path.name}: {_why(error)}"]
+        return [], [f"{path.name}: {_damage(error)}"]
     records: dict[int, Record] = {}
     damaged: list[str] = []
     for number, line in enumerate(lines, start=1):
@@ -169,7 +169,7 @@ def _read_history(path: Path, config: dict[str, Any]) -> tuple[list[Record], lis
             record = json.loads(line)
             check_record(record, config)
         except (ValueError, RecursionError) as error:
-            damaged.append(f"{path.name}, line {number}: {_why(error)}")
+            damaged.append(f"{path.name}, line {number}: {_damage(error)}")
         else:
             records[record["epoch"]] = record
     if len(damaged) > 3:
@@ -177,7 +177,7 @@ def _read_history(path: Path, config: dict[str, Any]) -> tuple[list[Record], lis
     return [records[epoch] for epoch in sorted(records)], damaged
 
 
-def _why(error: Exception) -> str:
+def _damage(error: Exception) -> str:
     if isinstance(error, OSError):
         return error.strerror or reason(error)
     return reason(error) if isinstance(error, DamagedError) else "no JSON"

@@ -1,4 +1,4 @@
-"""The results table: a row for runs that differ in nothing but their seeds."""
+"""The results table: runs that differ only in their seeds share a row."""
 
 import dataclasses
 import html
@@ -12,31 +12,33 @@ from da_jax.config.record import RESUMABLE_FIELDS, flatten
 from da_jax.training.results import accuracy, method_name, pair_name, summary
 
 FIELDS_OF_A_RUN = {"name", "seed", "num_seeds", *RESUMABLE_FIELDS}
-"""In which the runs of a row may differ."""
+"""Fields in which the runs of a row may differ."""
 
 MOST_FIELDS = 3
-"""How many of the fields in which it differs a row's method is told with."""
+"""The largest number of differing fields that are appended to a row's method."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """Runs of one config, of different seeds; or one that isn't finished.
+    """Finished runs of one config with different seeds, or one unfinished run.
 
     Attributes:
-      runs: one or more, in the order in which they were named.
-      pair: teacher and student, and a data set that isn't CIFAR-100; of no run, its
-        folder.
-      teacher: the accuracy of its teacher (of each, if there are several), in %.
-      method: and, where other rows have the same pair and method, in what it differs.
-      n: how many students there are.
-      best: `test_top1` of each at its best epoch, mean and `test_top1_std` (n − 1);
-        with `validation_top1` where that chose the epoch. None before there is one.
-      last: the same at its last epoch.
+      runs: one or more, in the order in which they were given.
+      pair: teacher and student, and the data set if it isn't CIFAR-100; the folder if
+        the config can't be read.
+      teacher: the accuracy of the teacher (of each, if there are several), in %.
+      method: the method and, if another row has the same pair and method, the fields
+        in which they differ.
+      n: the number of students.
+      best: `test_top1`, the mean over students at their best epochs, and
+        `test_top1_std` (n − 1); with `validation_top1` if that selected the epochs.
+        None if there is no test accuracy yet.
+      last: the same at the last epoch.
       published: for this pair and method.
-      epochs: how many, and of how many if there are more to come.
-      device: kind and number, where it is known.
+      epochs: their number; "n of N" for an unfinished run.
+      device: kind and number, if known.
       hours: of all the runs together.
-      state: how far the run came and what is wrong with it.
+      state: the progress and any damage, in words.
     """
 
     runs: list[ReportedRun]
@@ -54,17 +56,17 @@ class Row:
 
     @property
     def config(self) -> dict[str, Any] | None:
-        """Of its first run."""
+        """The config of its first run."""
         return self.runs[0].config
 
     @property
     def is_finished(self) -> bool:
-        """Whether its runs are."""
+        """Whether its runs are finished."""
         return self.runs[0].is_finished
 
     @property
     def label(self) -> str:
-        """The method, and how far a run came that isn't finished."""
+        """The method and, for an unfinished run, the epochs."""
         return self.method if self.is_finished else f"{self.method} ({self.epochs})"
 
 
@@ -72,29 +74,29 @@ COLUMNS = (
     *("pair", "teacher", "method", "n", "best", "last", "published"),
     *("epochs", "device", "hours"),
 )
-"""Of the table; `state` follows where a run isn't finished and sound."""
+"""Of the Markdown table; `state` follows if a run is unfinished or damaged."""
 
 
 def rows(runs: Sequence[ReportedRun]) -> list[Row]:
-    """The table's rows: finished runs by config, every other run by itself."""
+    """Groups finished runs by config; every other run has its own row."""
     groups: dict[str, list[ReportedRun]] = {}
     for run in runs:
         config = json.dumps(settings(run), sort_keys=True)
-        own = f"{run.folder}: {config}"  # of a run that stays by itself
+        own = f"{run.folder}: {config}"  # the key of a run with its own row
         if run.is_finished:
             others = groups.setdefault(config, [])
-            same = _with_a_seed_of(run, others)
+            same = _find_same_seed(run, others)
             if same is None:
                 others.append(run)
                 continue
             state = f"{run.state}; the same seed as {same.folder}"
             run = dataclasses.replace(run, state=state)
         groups[own] = [run]
-    return _distinguished([_row(group) for group in groups.values()])
+    return _with_differing_fields([_row(group) for group in groups.values()])
 
 
-def _with_a_seed_of(run: ReportedRun, others: list[ReportedRun]) -> ReportedRun | None:
-    """The one of `others` that has a seed of `run`: it would count twice."""
+def _find_same_seed(run: ReportedRun, others: list[ReportedRun]) -> ReportedRun | None:
+    """Returns a run of `others` with a seed of `run`, which would count twice."""
     seeds = {seed["seed"] for seed in run.seeds}
     for other in others:
         if seeds & {seed["seed"] for seed in other.seeds}:
@@ -103,7 +105,7 @@ def _with_a_seed_of(run: ReportedRun, others: list[ReportedRun]) -> ReportedRun 
 
 
 def settings(run: ReportedRun) -> dict[str, Any]:
-    """The fields of a run's config that the runs of its row have in common."""
+    """Returns the config fields that the runs of a row share."""
     fields = dict(flatten(run.config or {}))
     return {name: fields[name] for name in fields if name not in FIELDS_OF_A_RUN}
 
@@ -140,19 +142,19 @@ def _row(runs: list[ReportedRun]) -> Row:
 
 
 def _on_test_set(seeds: list[dict[str, Any]], which: str) -> dict[str, Any] | None:
-    """The mean, unless the test set is still to be read."""
+    """Averages over students, if all have test accuracies."""
     figures = [seed[which] for seed in seeds]
     has_all = figures and all("test_top1" in of_seed for of_seed in figures)
     return summary(figures) if has_all else None
 
 
 def _state(runs: list[ReportedRun], seeds: list[dict[str, Any]]) -> str:
-    """One run's state; of several, finished, and what else there is to say of which."""
+    """Joins the runs' states and the students that diverged."""
     if len(runs) == 1:
         states = [runs[0].state]
     else:
-        told = [f"{run.folder}: {run.state}" for run in runs if run.state != "finished"]
-        states = ["finished", *told]
+        damaged = [run for run in runs if run.state != "finished"]
+        states = ["finished", *(f"{run.folder}: {run.state}" for run in damaged)]
     diverged = [
         f"seed {seed['seed']} diverged at step {seed['diverged_at']}"
         for seed in seeds
@@ -161,9 +163,9 @@ def _state(runs: list[ReportedRun], seeds: list[dict[str, Any]]) -> str:
     return "; ".join(states + diverged)
 
 
-def _distinguished(table: list[Row]) -> list[Row]:
-    """Rows of the same pair and method say in which fields they differ."""
-    told = []
+def _with_differing_fields(table: list[Row]) -> list[Row]:
+    """Appends the differing fields to rows of the same pair and method."""
+    named = []
     for row in table:
         same = [
             settings(other.runs[0])
@@ -181,12 +183,12 @@ def _distinguished(table: list[Row]) -> list[Row]:
         if differing:
             method = f"{row.method}, {', '.join(differing)}"
             row = dataclasses.replace(row, method=method)
-        told.append(row)
-    return told
+        named.append(row)
+    return named
 
 
 def cells(row: Row) -> dict[str, str]:
-    """What stands in a row, by column."""
+    """Returns the text of a row's cells by column."""
     return {
         "pair": row.pair,
         "teacher": row.teacher,
@@ -210,7 +212,7 @@ def _best(row: Row) -> str:
 
 
 def markdown(table: Sequence[Row]) -> str:
-    """The table in Markdown, a line a row."""
+    """Formats the table as Markdown."""
     columns = list(COLUMNS)
     if any(row.state != "finished" for row in table):
         columns.append("state")

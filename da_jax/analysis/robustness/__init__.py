@@ -1,1 +1,1 @@
-"""How well students stand up to Disagreement Augmentation, attacks and corruptions."""
+"""Robustness to Disagreement Augmentation, adversarial attacks and corruptions."""

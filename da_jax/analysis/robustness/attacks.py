@@ -1,9 +1,8 @@
-"""White-box attacks in a box: images in, images with a larger cross-entropy out.
+"""White-box attacks in L∞: gradient ascents of the cross-entropy, in pixel units.
 
-All of a batch is attacked at once, but each example by itself: nothing depends on which
-others are in its batch. Pixels and the budget ε, how far each may go, are in [0, 1].
-B = {x' : |x' − x| ≤ ε} ∩ [0, 1] is the box, P brings images back into it, and f is the
-cross-entropy.
+A batch is attacked at once, but each example independently of the others. Pixels and
+the budget ε, the largest change of a pixel, are in [0, 1]. P is the projection to
+{x' : |x' − x| ≤ ε} ∩ [0, 1] and f is the cross-entropy.
 
 References:
   Goodfellow et al., Explaining and Harnessing Adversarial Examples, ICLR 2015.
@@ -13,11 +12,13 @@ References:
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+
+from da_jax.ascent.ascend import Objective, Projection, ascend
 
 LogitsFunction = Callable[[jax.Array], jax.Array]
 """Pixels `[B, H, W, C]` in [0, 1] to logits `[B, K]`, of a network in eval mode."""
@@ -26,38 +27,32 @@ Attack = Callable[
     [LogitsFunction, jax.Array, jax.Array, jax.typing.ArrayLike, jax.Array, int],
     jax.Array,
 ]
-"""(logits, images, labels, budget, keys, iterations) to attacked images."""
+"""(logits, images, labels, budget, keys, iterations) to adversarial images.
+
+Args:
+  logits: of the attacked network.
+  images: pixels `[B, H, W, C]` in [0, 1].
+  labels: int `[B]`.
+  budget: ε, a scalar.
+  keys: of each example's random start, `[B]`.
+  iterations: the number of steps, static.
+"""
 
 PGD_REACH = 2.5
-"""How many times ε the iterations of PGD could go in all, as Madry et al. have it."""
+"""The step size of PGD times its iterations, over ε, as in Madry et al."""
 
 APGD_MOMENTUM = 0.75
-"""α of Croce and Hein: the share of a step that isn't the last step's."""
+"""α of Croce and Hein: the weight of the gradient's step; the last step has 1 − α."""
 
 APGD_RISES = 0.75
 """ρ of Croce and Hein: the share of iterations that must raise the loss."""
 
 
-class Box(NamedTuple):
-    """Where the pixels may be.
-
-    Attributes:
-      lower: the least that each may be, `[B, H, W, C]`.
-      upper: the most.
-    """
-
-    lower: jax.Array
-    upper: jax.Array
-
-    def project(self, images: jax.Array) -> jax.Array:
-        """The nearest images that are in the box."""
-        return jnp.clip(images, self.lower, self.upper)
-
-
-def box_around(images: jax.Array, budget: jax.typing.ArrayLike) -> Box:
-    """All images that are at most `budget` from these in each pixel."""
+def linf_box(images: jax.Array, budget: jax.typing.ArrayLike) -> Projection:
+    """Returns P: to at most `budget` from `images` in each pixel, and to [0, 1]."""
     budget = jnp.asarray(budget, images.dtype)
-    return Box(jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1))
+    lower, upper = jnp.maximum(images - budget, 0), jnp.minimum(images + budget, 1)
+    return lambda x, origin: jnp.clip(x, lower, upper)
 
 
 def fgsm(
@@ -65,23 +60,18 @@ def fgsm(
     images: jax.Array,
     labels: jax.Array,
     budget: jax.typing.ArrayLike,
-    keys: jax.Array | None = None,
+    keys: jax.Array,
     iterations: int = 1,
 ) -> jax.Array:
-    """The fast gradient sign method: P(x + ε sign ∇f(x)).
-
-    Args:
-      logits: of the network that is attacked.
-      images: pixels `[B, H, W, C]` in [0, 1].
-      labels: int `[B]`.
-      budget: ε.
-      keys: not used.
-      iterations: not used; it is one.
-    """
+    """Takes the step of the fast gradient sign method: P(x + ε sign ∇f(x))."""
     del keys, iterations
-    _, gradient, _ = _gradient(logits, images, labels)
-    budget = jnp.asarray(budget, images.dtype)
-    return box_around(images, budget).project(images + budget * jnp.sign(gradient))
+    return ascend(
+        images,
+        cross_entropy(logits, labels),
+        optimizer=optax.sign_sgd(budget),
+        steps=1,
+        project=linf_box(images, budget),
+    ).x
 
 
 def pgd(
@@ -92,64 +82,19 @@ def pgd(
     keys: jax.Array,
     iterations: int = 20,
 ) -> jax.Array:
-    """Projected gradient descent: from a random point x ← P(x + η sign ∇f(x)).
+    """Takes steps x ← P(x + η sign ∇f(x)) of projected gradient descent.
 
-    The step η is 2.5 ε over the iterations, and the last image is the attack's.
-
-    Args:
-      logits: of the network that is attacked.
-      images: pixels `[B, H, W, C]` in [0, 1].
-      labels: int `[B]`.
-      budget: ε.
-      keys: of each example's start, `[B]`.
-      iterations: how many steps.
+    It starts at a random point; the step size η is 2.5 ε over the iterations, and the
+    last x is returned.
     """
-    box = box_around(images, budget)
-    step_size = PGD_REACH * jnp.asarray(budget, images.dtype) / iterations
-
-    def body(_: jax.Array, moved: jax.Array) -> jax.Array:
-        _, gradient, _ = _gradient(logits, moved, labels)
-        return box.project(moved + step_size * jnp.sign(gradient))
-
-    return jax.lax.fori_loop(
-        0, iterations, body, _random_start(box, images, budget, keys)
-    )
-
-
-class _Search(NamedTuple):
-    """Where APGD is, for each example; images and gradients `[B, H, W, C]`, else `[B]`.
-
-    Attributes:
-      images: x(k).
-      previous: x(k−1).
-      loss: f(x(k)).
-      gradient: ∇f(x(k)).
-      best_images: those of the largest loss so far.
-      best_loss: that loss.
-      best_gradient: its gradient.
-      adversarial: those of the largest loss that were misclassified, if any were yet.
-      adversarial_loss: their loss.
-      is_wrong: whether any were.
-      step_size: η.
-      rises: how many iterations since the last checkpoint raised the loss.
-      best_loss_then: the best loss at the last checkpoint.
-      was_halved: whether η was halved at it.
-    """
-
-    images: jax.Array
-    previous: jax.Array
-    loss: jax.Array
-    gradient: jax.Array
-    best_images: jax.Array
-    best_loss: jax.Array
-    best_gradient: jax.Array
-    adversarial: jax.Array
-    adversarial_loss: jax.Array
-    is_wrong: jax.Array
-    step_size: jax.Array
-    rises: jax.Array
-    best_loss_then: jax.Array
-    was_halved: jax.Array
+    project = linf_box(images, budget)
+    return ascend(
+        _random_start(images, budget, keys),
+        cross_entropy(logits, labels),
+        optimizer=optax.sign_sgd(PGD_REACH * jnp.asarray(budget) / iterations),
+        steps=iterations,
+        project=project,
+    ).x
 
 
 def apgd(
@@ -160,49 +105,192 @@ def apgd(
     keys: jax.Array,
     iterations: int = 20,
 ) -> jax.Array:
-    """Auto-PGD on the cross-entropy, Algorithm 1 of Croce and Hein, from one start.
+    """Runs APGD-CE, Algorithm 1 of Croce and Hein, from one random start.
+
+    The steps are those of `auto_pgd`. The result is the x of the largest loss, among
+    the misclassified if there are any (the authors' code takes the newest of these).
+    """
+    project = linf_box(images, budget)
+    start = _random_start(images, budget, keys)
+    objective = cross_entropy(logits, labels)
+    zeros = jnp.zeros(len(images), images.dtype)
+    ascended = ascend(
+        start,
+        objective,
+        optimizer=auto_pgd(budget, iterations, project),
+        steps=iterations,
+        project=project,
+        state=Strongest(start, zeros - jnp.inf, zeros > 0),
+    )
+    _, strongest = objective(ascended.x, ascended.state)
+    return strongest.images
+
+
+class Strongest(NamedTuple):
+    """The strongest adversarial images so far.
+
+    Attributes:
+      images: `[B, H, W, C]`.
+      loss: `[B]`.
+      is_wrong: whether the image is misclassified, `[B]`.
+    """
+
+    images: jax.Array
+    loss: jax.Array
+    is_wrong: jax.Array
+
+
+def cross_entropy(logits: LogitsFunction, labels: jax.Array) -> Objective:
+    """Returns the objective of the attacks; its state is None or a `Strongest`.
+
+    `ascend` takes the gradient of its mean, in which an example's gradient is divided
+    by the batch size: the attacks use its sign only.
+    """
+
+    def objective(images: jax.Array, strongest: Any) -> tuple[jax.Array, Any]:
+        outputs = logits(images)
+        loss = optax.softmax_cross_entropy_with_integer_labels(outputs, labels)
+        found = Strongest(images, loss, outputs.argmax(axis=-1) != labels)
+        return loss, strongest and _stronger(found, strongest)
+
+    return objective
+
+
+def _stronger(one: Strongest, other: Strongest) -> Strongest:
+    """For each example `one`, where it beats `other`; misclassification comes first."""
+    is_one = (one.is_wrong & ~other.is_wrong) | (
+        (one.is_wrong == other.is_wrong) & (one.loss > other.loss)
+    )
+    return Strongest(*(_where(is_one, *pair) for pair in zip(one, other, strict=True)))
+
+
+class AutoPGDState(NamedTuple):
+    """The state of `auto_pgd`; images and gradients `[B, H, W, C]`, else `[B]`.
+
+    Attributes:
+      iteration: k, a scalar.
+      images: x(k−1).
+      loss: f(x(k−1)).
+      best_images: those of the largest loss so far.
+      best_loss: that loss.
+      best_gradient: the update that `auto_pgd` was given there, a descent direction.
+      step_size: η.
+      rises: how many iterations since the last checkpoint raised the loss.
+      last_best_loss: the best loss at the last checkpoint.
+      was_halved: whether η was halved at it.
+    """
+
+    iteration: jax.Array
+    images: jax.Array
+    loss: jax.Array
+    best_images: jax.Array
+    best_loss: jax.Array
+    best_gradient: jax.Array
+    step_size: jax.Array
+    rises: jax.Array
+    last_best_loss: jax.Array
+    was_halved: jax.Array
+
+
+def auto_pgd(
+    budget: jax.typing.ArrayLike, iterations: int, project: Projection
+) -> optax.GradientTransformationExtraArgs:
+    """Returns the steps of Auto-PGD as an optax transformation.
 
       z = P(x(k) + η sign ∇f(x(k)))
       x(k+1) = P(x(k) + α (z − x(k)) + (1 − α) (x(k) − x(k−1)))
 
     η starts at 2 ε. At checkpoints it is halved, and x goes back to the best image so
     far, where fewer than ρ of the iterations since the last checkpoint raised the loss,
-    or where neither η nor the best loss has changed since. The attack's image is that
-    of the largest loss, among those misclassified if there are any (the authors' code
-    takes the newest of these). The start is PGD's, uniform in the box.
+    or where neither η nor the best loss has changed since. The checkpoint after
+    iteration k − 1 is done when iteration k knows its loss; the first one is at the
+    start, where nothing can be halved.
 
     Args:
-      logits: of the network that is attacked.
-      images: pixels `[B, H, W, C]` in [0, 1].
-      labels: int `[B]`.
       budget: ε.
-      keys: of each example's start, `[B]`.
-      iterations: how many steps; there is one gradient more.
+      iterations: the number of steps, which sets the checkpoints.
+      project: P.
     """
-    box = box_around(images, budget)
+    intervals = jnp.array([0, *checkpoint_intervals(iterations)])
 
-    def iterate(
-        search: _Search, now: tuple[jax.Array, jax.Array]
-    ) -> tuple[_Search, None]:
-        momentum, interval = now
-        search = _advance(search, logits, labels, box, momentum)
-        checked = _check(search, interval)
-        return jax.tree.map(
-            lambda one, other: jnp.where(interval > 0, one, other), checked, search
-        ), None
+    def update(
+        gradient: jax.Array,
+        state: AutoPGDState,
+        params: jax.Array,
+        *,
+        values: jax.Array,
+        **extra_args: Any,
+    ) -> tuple[jax.Array, AutoPGDState]:
+        first, interval = state.iteration == 0, intervals[state.iteration]
+        last, state = state.images, _observe(state, params, -values, gradient)
+        state, gradient = _checkpoint(state, gradient, interval, first | (interval > 0))
+        here, momentum = state.images, jnp.where(first, 1, APGD_MOMENTUM)
+        step = state.step_size[:, None, None, None] * -jnp.sign(gradient)
+        target = project(here + step, here)
+        moved = here + momentum * (target - here) + (1 - momentum) * (here - last)
+        return project(moved, here) - params, state
 
-    intervals = checkpoint_intervals(iterations)
-    momenta = jnp.full(iterations, APGD_MOMENTUM, images.dtype).at[:1].set(1)
-    start = _start(logits, labels, _random_start(box, images, budget, keys), budget)
-    search, _ = jax.lax.scan(iterate, start, (momenta, jnp.array(intervals)))
-    return search.adversarial
+    return optax.GradientTransformationExtraArgs(
+        lambda images: _first_state(images, budget), update
+    )
+
+
+def _first_state(images: jax.Array, budget: jax.typing.ArrayLike) -> AutoPGDState:
+    zeros = jnp.zeros(len(images), images.dtype)
+    return AutoPGDState(
+        iteration=jnp.zeros((), jnp.int32),
+        images=images,
+        loss=zeros + jnp.inf,
+        best_images=images,
+        best_loss=zeros - jnp.inf,
+        best_gradient=jnp.zeros_like(images),
+        step_size=zeros + 2 * jnp.asarray(budget, images.dtype),
+        rises=zeros.astype(jnp.int32),
+        last_best_loss=zeros - jnp.inf,
+        was_halved=zeros > 0,
+    )
+
+
+def _observe(
+    state: AutoPGDState, images: jax.Array, loss: jax.Array, gradient: jax.Array
+) -> AutoPGDState:
+    """Moves to x(k), whose loss and gradient are known now."""
+    is_best = loss > state.best_loss
+    return state._replace(
+        iteration=state.iteration + 1,
+        images=images,
+        loss=loss,
+        best_images=_where(is_best, images, state.best_images),
+        best_loss=jnp.where(is_best, loss, state.best_loss),
+        best_gradient=_where(is_best, gradient, state.best_gradient),
+        rises=state.rises + (loss > state.loss),
+    )
+
+
+def _checkpoint(
+    state: AutoPGDState, gradient: jax.Array, interval: jax.Array, is_due: jax.Array
+) -> tuple[AutoPGDState, jax.Array]:
+    """Does a checkpoint if one is due, `interval` iterations after the last one."""
+    oscillates = state.rises < APGD_RISES * interval
+    is_stuck = ~state.was_halved & (state.best_loss == state.last_best_loss)
+    halve = is_due & (oscillates | is_stuck)
+    state = state._replace(
+        images=_where(halve, state.best_images, state.images),
+        loss=jnp.where(halve, state.best_loss, state.loss),
+        step_size=jnp.where(halve, state.step_size / 2, state.step_size),
+        rises=jnp.where(is_due, 0, state.rises),
+        last_best_loss=jnp.where(is_due, state.best_loss, state.last_best_loss),
+        was_halved=jnp.where(is_due, halve, state.was_halved),
+    )
+    return state, _where(halve, state.best_gradient, gradient)
 
 
 def checkpoint_intervals(iterations: int) -> list[int]:
-    """For each iteration: if a checkpoint follows, how long after the last one; or 0.
+    """Returns, for each iteration, how long ago the last checkpoint was, or 0.
 
-    Checkpoints are at ⌈p_j N⌉ of N iterations, with p_0 = 0, p_1 = 0.22 and
-    p_(j+1) = p_j + max(p_j − p_(j−1) − 0.03, 0.06).
+    It is 0 where no checkpoint follows the iteration. Checkpoints are at ⌈p_j N⌉ of N
+    iterations, with p_0 = 0, p_1 = 0.22 and p_(j+1) = p_j + max(p_j − p_(j−1) − 0.03,
+    0.06).
     """
     intervals = [0] * iterations
     last, percent, growth = 0, 22, 22
@@ -216,110 +304,21 @@ def checkpoint_intervals(iterations: int) -> list[int]:
     return intervals
 
 
-def _start(
-    logits: LogitsFunction,
-    labels: jax.Array,
-    images: jax.Array,
-    budget: jax.typing.ArrayLike,
-) -> _Search:
-    loss, gradient, is_wrong = _gradient(logits, images, labels)
-    return _Search(
-        images=images,
-        previous=images,
-        loss=loss,
-        gradient=gradient,
-        best_images=images,
-        best_loss=loss,
-        best_gradient=gradient,
-        adversarial=images,
-        adversarial_loss=loss,
-        is_wrong=is_wrong,
-        step_size=jnp.full_like(loss, 2 * jnp.asarray(budget, loss.dtype)),
-        rises=jnp.zeros(loss.shape, jnp.int32),
-        best_loss_then=loss,
-        was_halved=jnp.zeros(loss.shape, bool),
-    )
-
-
-def _advance(
-    search: _Search,
-    logits: LogitsFunction,
-    labels: jax.Array,
-    box: Box,
-    momentum: jax.Array,
-) -> _Search:
-    """One step, and the best image after it."""
-    here = search.images
-    step = _each(search.step_size) * jnp.sign(search.gradient)
-    target = box.project(here + step)
-    images = box.project(
-        here + momentum * (target - here) + (1 - momentum) * (here - search.previous)
-    )
-    loss, gradient, is_wrong = _gradient(logits, images, labels)
-    is_best = loss > search.best_loss
-    is_stronger = (is_wrong == search.is_wrong) & (loss > search.adversarial_loss)
-    is_adversarial = is_stronger | (is_wrong & ~search.is_wrong)
-    return search._replace(
-        images=images,
-        previous=here,
-        loss=loss,
-        gradient=gradient,
-        best_images=jnp.where(_each(is_best), images, search.best_images),
-        best_loss=jnp.where(is_best, loss, search.best_loss),
-        best_gradient=jnp.where(_each(is_best), gradient, search.best_gradient),
-        adversarial=jnp.where(_each(is_adversarial), images, search.adversarial),
-        adversarial_loss=jnp.where(is_adversarial, loss, search.adversarial_loss),
-        is_wrong=search.is_wrong | is_wrong,
-        rises=search.rises + (loss > search.loss),
-    )
-
-
-def _check(search: _Search, interval: jax.Array) -> _Search:
-    """A checkpoint, `interval` iterations after the last one."""
-    oscillates = search.rises < APGD_RISES * interval
-    is_stuck = ~search.was_halved & (search.best_loss == search.best_loss_then)
-    halve = oscillates | is_stuck
-    return search._replace(
-        images=jnp.where(_each(halve), search.best_images, search.images),
-        loss=jnp.where(halve, search.best_loss, search.loss),
-        gradient=jnp.where(_each(halve), search.best_gradient, search.gradient),
-        step_size=jnp.where(halve, search.step_size / 2, search.step_size),
-        rises=jnp.zeros_like(search.rises),
-        best_loss_then=search.best_loss,
-        was_halved=halve,
-    )
-
-
-def _each(values: jax.Array) -> jax.Array:
-    """`[B]` as `[B, 1, 1, 1]`, to go with images."""
-    return values[:, None, None, None]
-
-
-def _gradient(
-    logits: LogitsFunction, images: jax.Array, labels: jax.Array
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Each example's cross-entropy, its gradient, and whether it is misclassified."""
-
-    def loss(images: jax.Array) -> tuple[jax.Array, jax.Array]:
-        found = logits(images)
-        losses = optax.softmax_cross_entropy_with_integer_labels(found, labels)
-        return losses, found.argmax(axis=-1) != labels
-
-    losses, pull_back, is_wrong = jax.vjp(loss, images, has_aux=True)
-    (gradient,) = pull_back(jnp.ones_like(losses))
-    return losses, gradient, is_wrong
+def _where(condition: jax.Array, one: jax.Array, other: jax.Array) -> jax.Array:
+    """Chooses between images, or values, for each example `[B]`."""
+    return jnp.where(condition.reshape(-1, *[1] * (one.ndim - 1)), one, other)
 
 
 def _random_start(
-    box: Box, images: jax.Array, budget: jax.typing.ArrayLike, keys: jax.Array
+    images: jax.Array, budget: jax.typing.ArrayLike, keys: jax.Array
 ) -> jax.Array:
-    """Uniform within the budget, brought into the box."""
+    """Adds uniform noise within the budget, and projects."""
 
     def uniform(key: jax.Array) -> jax.Array:
         return jax.random.uniform(key, images.shape[1:], images.dtype, -1, 1)
 
     noise = jnp.asarray(budget, images.dtype) * jax.vmap(uniform)(keys)
-    return box.project(images + noise)
+    return linf_box(images, budget)(images + noise, images)
 
 
 ATTACKS: dict[str, Attack] = {"FGSM": fgsm, "PGD": pgd, "APGD-CE": apgd}

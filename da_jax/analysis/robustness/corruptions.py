@@ -1,6 +1,6 @@
-"""Corruptions that any camera may make: noise and blur, at CIFAR-C's five severities.
+"""Gaussian noise and blur at CIFAR-C's five severities.
 
-uint8 images in, uint8 images out: values are cut off to whole ones, as in CIFAR-C.
+The functions take and return uint8 images; values are truncated, as in CIFAR-C.
 
 References:
   Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common Corruptions
@@ -17,16 +17,16 @@ import scipy.ndimage
 def gaussian_noise(
     images: np.ndarray, std: float, seed: int, indices: np.ndarray
 ) -> np.ndarray:
-    """Independent normal noise on every value.
+    """Adds independent normal noise to every value.
 
-    An image's noise depends on the seed and its index alone, and is the same at all
-    severities but for its size.
+    An image's noise depends only on the seed and the image's index; severities only
+    scale it.
 
     Args:
       images: uint8 `[B, H, W, C]`.
-      std: of the noise, where pixels are in [0, 1].
-      seed: of all the noise.
-      indices: of the images in their data set, `[B]`.
+      std: the standard deviation, for pixels in [0, 1].
+      seed: of the noise.
+      indices: the images' indices in their data set, `[B]`.
     """
     noise = [
         np.random.default_rng((seed, int(index))).normal(size=images.shape[1:])
@@ -38,11 +38,11 @@ def gaussian_noise(
 def gaussian_blur(
     images: np.ndarray, sigma: float, seed: int, indices: np.ndarray
 ) -> np.ndarray:
-    """Each channel's convolution with a Gaussian; the edge pixels go on outside.
+    """Convolves each channel with a Gaussian; edge pixels are repeated outside.
 
     Args:
       images: uint8 `[B, H, W, C]`.
-      sigma: of the Gaussian, in pixels; it ends at four times that.
+      sigma: of the Gaussian, in pixels; it is truncated at 4 sigma.
       seed: not used.
       indices: not used.
     """
@@ -59,11 +59,11 @@ def _to_bytes(pixels: np.ndarray) -> np.ndarray:
 
 @dataclasses.dataclass(frozen=True)
 class Corruption:
-    """A way to spoil images.
+    """A corruption and its severities.
 
     Attributes:
       apply: (images, severity, seed, indices) to corrupted images.
-      severities: what CIFAR-C has as 1 … 5.
+      severities: the parameters of CIFAR-C's severities 1 … 5.
     """
 
     apply: Callable[[np.ndarray, float, int, np.ndarray], np.ndarray]

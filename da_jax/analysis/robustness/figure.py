@@ -1,4 +1,4 @@
-"""A measurement's figures as a figure: a panel for each way to make images harder."""
+"""The figure of a measurement: a panel for the ascent, each attack and corruption."""
 
 import dataclasses
 from pathlib import Path
@@ -15,13 +15,13 @@ TEACHER_COLOR = "0.35"
 
 
 @dataclasses.dataclass(frozen=True)
-class Line:
+class Curve:
     """A network's accuracy in a panel.
 
     Attributes:
-      label: in the legend, where equal ones are one.
-      color: matplotlib's name of it.
-      style: matplotlib's name of it.
+      label: in the legend, which has each label once.
+      color: a matplotlib color.
+      style: a matplotlib line style.
       accuracies: in %.
     """
 
@@ -33,23 +33,23 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Panel:
-    """One way to make images harder.
+    """Accuracies over the strength of one ascent, attack or corruption.
 
     Attributes:
       title: its name.
       unit: of its strengths.
-      strengths: from 0, the images as they are.
-      lines: an accuracy for each strength.
+      strengths: from 0, the unchanged images.
+      curves: an accuracy for each strength.
     """
 
     title: str
     unit: str
     strengths: list[float]
-    lines: list[Line]
+    curves: list[Curve]
 
 
 def draw(results: Results) -> "Figure":
-    """The figure of all parts that `results` has."""
+    """Draws all parts of `results`."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -59,14 +59,14 @@ def draw(results: Results) -> "Figure":
     size = columns * PANEL_INCHES[0], rows * PANEL_INCHES[1] + 0.5
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    labelled = {}
+    handles = {}
     for ax, panel in zip(axes.flat, panels, strict=False):
-        for line in panel.lines:
-            (labelled[line.label],) = ax.plot(
+        for curve in panel.curves:
+            (handles[curve.label],) = ax.plot(
                 panel.strengths,
-                line.accuracies,
-                color=line.color,
-                linestyle=line.style,
+                curve.accuracies,
+                color=curve.color,
+                linestyle=curve.style,
                 marker=".",
                 clip_on=False,
             )
@@ -79,75 +79,75 @@ def draw(results: Results) -> "Figure":
     for ax in axes[:, 0]:
         ax.set_ylabel("accuracy (%)")
     figure.legend(
-        labelled.values(), labelled, loc="outside lower center", ncols=2 * columns
+        handles.values(), handles, loc="outside lower center", ncols=2 * columns
     )
     return figure
 
 
 def save(results: Results, path: Path) -> None:
-    """Draws `results` into a PNG file."""
+    """Draws `results` to a PNG file."""
     draw(results).savefig(path, dpi=100)
 
 
-def in_words(results: Results) -> str:
-    """What the figure shows, for those who can't see it."""
+def alt_text(results: Results) -> str:
+    """Describes the figure in words."""
     sentences = []
     for panel in create_panels(results):
-        lines = [
-            f"{line.label} {line.accuracies[0]:.1f} → {line.accuracies[-1]:.1f} %"
-            for line in panel.lines
+        changes = [
+            f"{curve.label} {curve.accuracies[0]:.1f} → {curve.accuracies[-1]:.1f} %"
+            for curve in panel.curves
         ]
         ends = f"{panel.strengths[0]:g} to {panel.strengths[-1]:g}"
-        sentences.append(f"{panel.title}, {panel.unit} {ends}: {', '.join(lines)}.")
+        sentences.append(f"{panel.title}, {panel.unit} {ends}: {', '.join(changes)}.")
     return " ".join(["Charts of accuracy.", *sentences])
 
 
 def create_panels(results: Results) -> list[Panel]:
-    """What there is to be drawn."""
+    """Returns the panels of all parts of `results`."""
     panels = []
     if "disagreement" in results:
         panels.append(_ascent_panel(results))
     budgets = [0.0, *results["settings"]["budgets"]]
-    for name in _kinds(results, "attacks"):
-        lines = _lines(results, "attacks", name)
-        panels.append(Panel(name, "budget in L∞ (255ths)", budgets, lines))
-    for name in _kinds(results, "corruptions"):
-        lines = _lines(results, "corruptions", name)
-        severities = [float(of) for of in range(len(lines[0].accuracies))]
-        panels.append(Panel(name, "severity", severities, lines))
+    for name in _measured(results, "attacks"):
+        curves = _curves(results, "attacks", name)
+        panels.append(Panel(name, "budget in L∞ (255ths)", budgets, curves))
+    for name in _measured(results, "corruptions"):
+        curves = _curves(results, "corruptions", name)
+        severities = [float(index) for index in range(len(curves[0].accuracies))]
+        panels.append(Panel(name, "severity", severities, curves))
     return panels
 
 
 def _ascent_panel(results: Results) -> Panel:
-    teacher, lines = results["teacher"]["name"], []
-    curves = results["disagreement"]
+    teacher, measured = results["teacher"]["name"], results["disagreement"]
+    curves = []
     for name, color in _colors(results).items():
-        lines.append(Line(name, color, "-", curves[name]["student"]))
-        if len(curves) == 1:
+        curves.append(Curve(name, color, "-", measured[name]["student"]))
+        if len(measured) == 1:
             label, color = f"{teacher}, the teacher", TEACHER_COLOR
         else:
             label = f"{teacher} on {name}'s images"
-        lines.append(Line(label, color, "--", curves[name]["teacher"]))
-    steps = [float(step) for step in range(len(lines[0].accuracies))]
-    return Panel("Disagreement Augmentation", "ascent steps", steps, lines)
+        curves.append(Curve(label, color, "--", measured[name]["teacher"]))
+    steps = [float(step) for step in range(len(curves[0].accuracies))]
+    return Panel("Disagreement Augmentation", "ascent steps", steps, curves)
 
 
-def _lines(results: Results, part: str, kind: str) -> list[Line]:
-    """Of every network, from its clean accuracy on."""
+def _curves(results: Results, part: str, kind: str) -> list[Curve]:
+    """Returns each network's accuracies, the clean accuracy first."""
     teacher = results["teacher"]["name"]
     styles = {name: (name, color, "-") for name, color in _colors(results).items()}
     styles[teacher] = (f"{teacher}, the teacher", TEACHER_COLOR, "--")
     return [
-        Line(*style, [results["clean"][name], *results[part][name][kind]])
+        Curve(*style, [results["clean"][name], *results[part][name][kind]])
         for name, style in styles.items()
     ]
 
 
 def _colors(results: Results) -> dict[str, str]:
-    """Of the students."""
-    return {of["name"]: f"C{index}" for index, of in enumerate(results["students"])}
+    """Returns the students' colors."""
+    return {each["name"]: f"C{index}" for index, each in enumerate(results["students"])}
 
 
-def _kinds(results: Results, part: str) -> list[str]:
-    """The attacks or corruptions that were measured, if any."""
+def _measured(results: Results, part: str) -> list[str]:
+    """Returns the names of the measured attacks or corruptions."""
     return list(next(iter(results[part].values()))) if part in results else []

@@ -1,4 +1,4 @@
-"""The accuracy of several networks on a test set that is made harder for them."""
+"""Accuracy on test images that are moved, attacked or corrupted."""
 
 import dataclasses
 import functools
@@ -16,41 +16,40 @@ from da_jax.analysis.robustness.corruptions import CORRUPTIONS, Corruption
 from da_jax.analysis.robustness.settings import Settings
 from da_jax.data import Examples
 from da_jax.data.preprocessing import Preprocessing
-from da_jax.models.forward import Variables
+from da_jax.models.forward import Variables, eval_mode
 
 BATCH_SIZE = 100
-"""Of what treats each example by itself: attacks, corruptions, clean images."""
+"""Batch size where examples are independent: attacks, corruptions, clean images."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A network without its weights: what a program is compiled for.
+    """A network without its weights, the static argument of the jitted functions.
 
     Attributes:
       network: the module.
-      preprocessing: of its data set.
+      preprocessing: that of its data set.
     """
 
     network: nn.Module
     preprocessing: Preprocessing
 
     def normalize(self, images: jax.Array) -> jax.Array:
-        """The network's input, of values from 0 to 255 `[B, H, W, C]`."""
+        """Normalises pixels from 0 to 255, `[B, H, W, C]`."""
         return self.preprocessing.normalize(images, jnp.float32)
 
     def logits(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """`[B, K]`, of normalised images `[B, H, W, C]`."""
-        logits, _ = self.network.apply(variables, images, train=False)
-        return logits
+        """Returns the logits `[B, K]` for normalised images `[B, H, W, C]`."""
+        return eval_mode(self.network, variables, images).logits
 
 
-class Subject:
-    """A network whose accuracy is measured.
+class NamedNetwork:
+    """A network on the device, and its name in tables and figures.
 
     Attributes:
-      name: how the figures call it.
-      pretrained: where it comes from.
-      classifier: its module.
+      name: unique among the compared networks.
+      pretrained: the network as it was loaded.
+      classifier: its module and preprocessing.
       variables: its weights, on the device.
     """
 
@@ -66,52 +65,53 @@ class Subject:
 
 @dataclasses.dataclass
 class Comparison:
-    """Who is compared on what.
+    """The networks, the test set and the settings of a measurement.
 
     Attributes:
-      students: one or several.
-      teacher: of all of them.
+      students: one or more.
+      teacher: the teacher of all students.
       examples: the test set, on the host.
-      settings: how it is made harder.
-      advance: is called with the number of images that have passed a network, or, with
-        a gradient, of steps that images have taken.
+      settings: of the ascent, the attacks and the corruptions.
+      on_progress: is called with the number of images evaluated since the last call,
+        times the gradient steps for each where there are any; `count_progress` is the
+        total.
     """
 
-    students: list[Subject]
-    teacher: Subject
+    students: list[NamedNetwork]
+    teacher: NamedNetwork
     examples: Examples
     settings: Settings
-    advance: Callable[[int], object] = lambda images: None
+    on_progress: Callable[[int], object] = lambda images: None
 
     @property
-    def networks(self) -> list[Subject]:
-        """The students and the teacher."""
+    def networks(self) -> list[NamedNetwork]:
+        """The students, then the teacher."""
         return [*self.students, self.teacher]
 
 
 Curves = dict[str, list[float]]
-"""Figures by what they are of: accuracies in %."""
+"""Lists of measured values by name; accuracies are in %."""
 
 ImagesAt = Callable[[np.ndarray], np.ndarray]
 """Indices `[B]` to images, uint8 `[B, H, W, C]`."""
 
 
 def measure_clean(comparison: Comparison) -> dict[str, float]:
-    """Each network's accuracy on the images as they are, in %."""
+    """Measures each network's accuracy on the unchanged images, in %."""
     images = np.asarray(comparison.examples.images)
     return {
-        subject.name: _accuracy(comparison, subject, lambda indices: images[indices])
-        for subject in comparison.networks
+        network.name: _accuracy(comparison, network, lambda indices: images[indices])
+        for network in comparison.networks
     }
 
 
 def measure_disagreement(comparison: Comparison) -> dict[str, Curves]:
-    """Accuracies and mean disagreement after 0 … E steps of the ascent.
+    """Measures accuracies and the mean disagreement after 0 … E ascent steps.
 
-    Each student has images of its own, moved to where it and the teacher disagree.
+    The images are moved separately for each student.
 
     Returns:
-      `student`, `teacher` and `disagreement` by the student's name.
+      By the student's name, the curves `student`, `teacher` and `disagreement`.
     """
     settings, teacher = comparison.settings, comparison.teacher
     images, labels = comparison.examples
@@ -120,7 +120,7 @@ def measure_disagreement(comparison: Comparison) -> dict[str, Curves]:
         sums: dict[str, np.ndarray] = {}
         for start in range(0, len(labels), settings.batch_size):
             batch = slice(start, start + settings.batch_size)
-            of_batch = _ascent_sums(
+            batch_sums = _ascent_sums(
                 student.classifier,
                 teacher.classifier,
                 settings.steps,
@@ -130,9 +130,9 @@ def measure_disagreement(comparison: Comparison) -> dict[str, Curves]:
                 labels[batch],
                 settings.learning_rate,
             )
-            for name, values in of_batch.items():
+            for name, values in batch_sums.items():
                 sums[name] = sums.get(name, 0) + np.asarray(values, np.float64)
-            comparison.advance(len(labels[batch]) * (settings.steps + 1))
+            comparison.on_progress(len(labels[batch]) * (settings.steps + 1))
         curves[student.name] = {
             "student": (100 * sums["student"] / len(labels)).tolist(),
             "teacher": (100 * sums["teacher"] / len(labels)).tolist(),
@@ -142,38 +142,38 @@ def measure_disagreement(comparison: Comparison) -> dict[str, Curves]:
 
 
 def measure_attacks(comparison: Comparison) -> dict[str, Curves]:
-    """Accuracies under every attack, which knows the network it attacks.
+    """Measures accuracies under white-box attacks.
 
     Returns:
-      By the network's name and the attack's, a figure for each budget.
+      By the network's name and the attack's, the accuracy for each budget.
     """
     return {
-        subject.name: {
+        network.name: {
             name: [
-                _robust_accuracy(comparison, subject, attack, budget)
+                _robust_accuracy(comparison, network, attack, budget)
                 for budget in comparison.settings.budgets
             ]
             for name, attack in ATTACKS.items()
         }
-        for subject in comparison.networks
+        for network in comparison.networks
     }
 
 
 def measure_corruptions(comparison: Comparison) -> dict[str, Curves]:
-    """Accuracies on corrupted images, the same for every network.
+    """Measures accuracies on corrupted images, the same for every network.
 
     Returns:
-      By the network's name and the corruption's, a figure for each severity.
+      By the network's name and the corruption's, the accuracy for each severity.
     """
     return {
-        subject.name: {
+        network.name: {
             name: [
-                _accuracy(comparison, subject, _corrupted(comparison, corruption, of))
-                for of in corruption.severities
+                _accuracy(comparison, network, _corrupted(comparison, corruption, each))
+                for each in corruption.severities
             ]
             for name, corruption in CORRUPTIONS.items()
         }
-        for subject in comparison.networks
+        for network in comparison.networks
     }
 
 
@@ -192,8 +192,8 @@ MEASUREMENTS: dict[str, Callable[[Comparison], dict[str, Curves]]] = {
 """By the part's name, one of `settings.PARTS`."""
 
 
-def count_passes(part: str, comparison: Comparison) -> int:
-    """What `comparison.advance` will be told in all; of a part, or of `clean`."""
+def count_progress(part: str, comparison: Comparison) -> int:
+    """Returns the total that `on_progress` receives for a part or for `clean`."""
     settings, networks = comparison.settings, len(comparison.networks)
     attack_steps = 1 + 2 * settings.iterations
     severities = sum(len(c.severities) for c in CORRUPTIONS.values())
@@ -207,7 +207,7 @@ def count_passes(part: str, comparison: Comparison) -> int:
 
 
 def _batches(comparison: Comparison) -> Iterator[tuple[np.ndarray, int]]:
-    """Indices `[B]`, and how many of them count: the last ones may be repeated."""
+    """Yields indices `[B]` and how many of them count: the last batch is padded."""
     size = len(comparison.examples.labels)
     batch_size = min(BATCH_SIZE, size)
     for start in range(0, size, batch_size):
@@ -215,32 +215,34 @@ def _batches(comparison: Comparison) -> Iterator[tuple[np.ndarray, int]]:
         yield np.minimum(indices, size - 1), min(batch_size, size - start)
 
 
-def _accuracy(comparison: Comparison, subject: Subject, images_at: ImagesAt) -> float:
-    """On the images that `images_at` gives for indices `[B]`, in %."""
+def _accuracy(
+    comparison: Comparison, network: NamedNetwork, images_at: ImagesAt
+) -> float:
+    """Returns the accuracy on the images that `images_at` returns, in %."""
     labels = comparison.examples.labels
     correct = 0
     for indices, count in _batches(comparison):
         is_correct = _are_correct(
-            subject.classifier, subject.variables, images_at(indices), labels[indices]
+            network.classifier, network.variables, images_at(indices), labels[indices]
         )
         correct += int(np.sum(is_correct[:count]))
-        comparison.advance(count)
+        comparison.on_progress(count)
     return 100 * correct / len(labels)
 
 
 def _robust_accuracy(
-    comparison: Comparison, subject: Subject, attack: Attack, budget: float
+    comparison: Comparison, network: NamedNetwork, attack: Attack, budget: float
 ) -> float:
-    """On the images that an attack makes, within a budget in 255ths; in %."""
+    """Returns the accuracy under an attack with a budget in 255ths, in %."""
     settings, (images, labels) = comparison.settings, comparison.examples
     iterations = 1 if attack is ATTACKS["FGSM"] else settings.iterations
     correct = 0
     for indices, count in _batches(comparison):
-        is_correct = _withstand(
-            subject.classifier,
+        is_correct = _are_correct_under_attack(
+            network.classifier,
             attack,
             iterations,
-            subject.variables,
+            network.variables,
             images[indices],
             labels[indices],
             np.uint32(settings.seed),
@@ -248,7 +250,7 @@ def _robust_accuracy(
             budget / 255,
         )
         correct += int(np.sum(is_correct[:count]))
-        comparison.advance(count * iterations)
+        comparison.on_progress(count * iterations)
     return 100 * correct / len(labels)
 
 
@@ -256,13 +258,13 @@ def _robust_accuracy(
 def _are_correct(
     classifier: Classifier, variables: Variables, images: jax.Array, labels: jax.Array
 ) -> jax.Array:
-    """Whether each image `[B, H, W, C]`, uint8, is taken for what it is; `[B]`."""
+    """Returns whether uint8 images `[B, H, W, C]` are classified correctly, `[B]`."""
     logits = classifier.logits(variables, classifier.normalize(images))
     return jnp.argmax(logits, axis=-1) == labels
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _withstand(
+def _are_correct_under_attack(
     classifier: Classifier,
     attack: Attack,
     iterations: int,
@@ -273,7 +275,7 @@ def _withstand(
     indices: jax.Array,
     budget: jax.Array,
 ) -> jax.Array:
-    """Whether each image is taken for what it is after an attack; `[B]`."""
+    """Returns whether images are classified correctly after an attack, `[B]`."""
 
     def logits(pixels: jax.Array) -> jax.Array:
         return classifier.logits(variables, classifier.normalize(255 * pixels))
@@ -297,7 +299,7 @@ def _ascent_sums(
     labels: jax.Array,
     learning_rate: jax.Array,
 ) -> dict[str, jax.Array]:
-    """Of a batch, after 0 … E steps: how many are right, and the disagreement's sum."""
+    """Sums correct predictions and the disagreement of a batch after 0 … E steps."""
     recording = record_ascent(
         functools.partial(student.logits, student_variables),
         functools.partial(teacher.logits, teacher_variables),

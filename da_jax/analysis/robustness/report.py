@@ -1,4 +1,4 @@
-"""A measurement's figures as JSON and as tables for the console."""
+"""The results of a measurement as JSON and as text tables."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -8,12 +8,12 @@ from da_jax.analysis.robustness.corruptions import CORRUPTIONS
 from da_jax.analysis.robustness.settings import Settings
 
 Results = dict[str, Any]
-"""What `robustness.json` holds; a part that wasn't measured isn't there."""
+"""The content of `robustness.json`; it lacks the parts that weren't measured."""
 
 
 def describe_settings(settings: Settings) -> dict[str, Any]:
-    """The numbers of a measurement, as `robustness.json` has them."""
-    severities = {name: list(of.severities) for name, of in CORRUPTIONS.items()}
+    """Returns the settings as they are stored in `robustness.json`."""
+    severities = {name: list(each.severities) for name, each in CORRUPTIONS.items()}
     return {**dataclasses.asdict(settings), "severities": severities}
 
 
@@ -57,20 +57,20 @@ def _by_network(title: str, header: list[str], results: Results, part: str) -> s
 
 
 def _table(title: str, rows: Sequence[Sequence[str]]) -> str:
-    """Words to the left, figures to the right."""
+    """Formats rows: text is aligned to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    is_word = [not _is_figure(cell) for cell in rows[1]]
+    is_text = [not _is_number(cell) for cell in rows[1]]
     lines = [
         "  ".join(
             cell.ljust(width) if left else cell.rjust(width)
-            for cell, width, left in zip(row, widths, is_word, strict=True)
+            for cell, width, left in zip(row, widths, is_text, strict=True)
         ).rstrip()
         for row in rows
     ]
     return "\n".join([title, *lines, ""])
 
 
-def _is_figure(cell: str) -> bool:
+def _is_number(cell: str) -> bool:
     return cell.replace(".", "").replace("e-", "").isdecimal()
 
 
@@ -83,4 +83,4 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "attacks": _attacks_table,
     "corruptions": _corruptions_table,
 }
-"""By the part's name."""
+"""By part, a function from the results to its table."""

@@ -1,22 +1,23 @@
-"""What is measured, and how; known without importing JAX."""
+"""The settings of a measurement. This module doesn't import JAX."""
 
 import dataclasses
 
 PARTS = ("disagreement", "attacks", "corruptions")
-"""What can be measured, in this order."""
+"""The measurements, in the order in which they run."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
-    """The numbers of a measurement.
+    """The hyperparameters of a measurement.
 
     Attributes:
-      steps: of Disagreement Augmentation, the last that is recorded.
+      steps: E, of Disagreement Augmentation.
       learning_rate: its α, in units of normalised pixels; the default is the paper's.
-      batch_size: its batches, which are part of the algorithm; the last may be shorter.
-      budgets: how far an attack may move a pixel, in 255ths.
+      batch_size: its batch size, part of the algorithm; the last batch may be shorter.
+      budgets: the largest changes of a pixel by an attack, in 255ths.
       iterations: of PGD and APGD.
-      seed: of the attacks' starts and the noise; each example has its own from it.
+      seed: of the attacks' random starts and the noise, combined with each example's
+        index.
     """
 
     steps: int = 20

@@ -1,5 +1,5 @@
 "use strict";
-// A click on a heading of a sortable table sorts its rows; a second one, the other way.
+// Clicking a heading of a sortable table sorts its rows; clicking again reverses them.
 for (const table of document.querySelectorAll("table.sortable")) {
   const headings = [...table.tHead.rows[0].cells];
   const key = (row, column) => {
