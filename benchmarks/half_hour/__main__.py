@@ -34,7 +34,7 @@ from benchmarks import measure  # noqa: E402
 from benchmarks.half_hour import archives, inputs, stages, training  # noqa: E402
 from benchmarks.half_hour.journal import Journal  # noqa: E402
 from benchmarks.half_hour.sizes import FULL, REHEARSAL  # noqa: E402
-from da_jax.commands.command_line import Parser, run  # noqa: E402
+from da_jax.commands.command_line import Parser, exit_on_error  # noqa: E402
 from da_jax.errors import UserError  # noqa: E402
 
 STAGES = ("1_checks", "2_speed", "3_training")
@@ -124,6 +124,7 @@ def _timed(row: dict[str, Any]) -> str:
     return " ".join([row["framework"], *words, time])
 
 
+@exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
     end = time.monotonic() + 60 * arguments.minutes
@@ -159,4 +160,4 @@ if __name__ == "__main__":
     # This process only reads and writes checkpoints; the device is the tasks', whose
     # environment stays as it is.
     jax.config.update("jax_platforms", "cpu")
-    run(main)
+    main()

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from benchmarks.half_hour.sizes import Size
-from benchmarks.problem import Setting
+from benchmarks.task import TaskSpec
 from convert.__main__ import convert_file
 from da_jax.data import cifar100, locations
 from da_jax.data.cifar_archive import read_archive
@@ -76,7 +76,7 @@ def prepare(
     if teachers is not None:
         convert_file(teacher, _checkpoint(teachers, size), folder, 100)
     else:
-        variables = jax.device_get(Setting(*size.training).init_teacher())
+        variables = jax.device_get(TaskSpec(*size.training).init_teacher())
         save_model(folder, Model(teacher, 100, variables), {})
 
 

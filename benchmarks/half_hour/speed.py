@@ -12,7 +12,7 @@ import jax
 import torch
 
 from benchmarks import epoch_time, seeds, step_time
-from benchmarks.problem import Setting
+from benchmarks.task import TaskSpec
 
 METHODS: dict[str, float | None] = {"KD": None, "KD + DA": 1.0}
 """The ascent's probability: in a timed step DA is on for every batch."""
@@ -33,7 +33,7 @@ def step_times(
     """Seconds a training step of each framework, for KD and for KD + DA."""
     rows = []
     for method, probability in METHODS.items():
-        setting = Setting(
+        spec = TaskSpec(
             teacher,
             student,
             batch_size,
@@ -41,9 +41,9 @@ def step_times(
             probability=probability,
         )
         make = {
-            "da-jax": partial(step_time.with_jax, setting, steps),
-            "PyTorch": partial(step_time.with_torch, setting, steps, False),
-            "torch.compile": partial(step_time.with_torch, setting, steps, True),
+            "da-jax": partial(step_time.with_jax, spec, steps),
+            "PyTorch": partial(step_time.with_torch, spec, steps, False),
+            "torch.compile": partial(step_time.with_torch, spec, steps, True),
         }
         measured = _measure({name: make[name] for name in frameworks}, rounds, steps)
         rows += [{"method": method, **row} for row in measured]
@@ -63,7 +63,7 @@ def epoch_times(
     rows = []
     sizes = (images, test_images)
     for method, probability in (("KD", None), ("KD + DA", 0.7374)):
-        setting = Setting(
+        spec = TaskSpec(
             teacher,
             student,
             batch_size,
@@ -71,9 +71,9 @@ def epoch_times(
             probability=probability,
         )
         make = {
-            "da-jax": partial(epoch_time.with_jax, setting, *sizes),
-            "PyTorch": partial(epoch_time.with_torch, setting, *sizes, False),
-            "torch.compile": partial(epoch_time.with_torch, setting, *sizes, True),
+            "da-jax": partial(epoch_time.with_jax, spec, *sizes),
+            "PyTorch": partial(epoch_time.with_torch, spec, *sizes, False),
+            "torch.compile": partial(epoch_time.with_torch, spec, *sizes, True),
         }
         measured = _measure(make, rounds, 1)
         rows += [{"method": method, **row} for row in measured]
@@ -92,8 +92,8 @@ def student_times(
     """Seconds a step of several students in one program, DA at p = 0.7374."""
     rows = []
     for count in counts:
-        setting = Setting(teacher, student, batch_size, count)
-        make = {"da-jax": partial(seeds.contestant, setting, steps, composition)}
+        spec = TaskSpec(teacher, student, batch_size, count)
+        make = {"da-jax": partial(seeds.contestant, spec, steps, composition)}
         measured = _measure(make, rounds, steps)
         rows += [
             {"composition": composition, "students": count, **row} for row in measured
