@@ -50,7 +50,8 @@ def evaluate(
     from da_jax.models import create_model
     from da_jax.training.evaluation import evaluate_network
 
-    create_model(model)  # or it is unknown
+    if not checkpoint.is_dir():  # else its imports may add the model
+        create_model(model)  # or it is unknown
     loaded = load_pretrained(checkpoint, last=last)
     if loaded.model != model:
         raise UserError(f"{checkpoint} holds a {loaded.model}, not a {model}")
