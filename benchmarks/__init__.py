@@ -1,5 +1,5 @@
-"""Speed and precision, measured side by side.
+"""Benchmarks of speed, memory and precision.
 
-Each file is a command with `--help`, but for what they share: `measure`, `problem` and
-`eager_torch`.
+Each file is a command with `--help`, except `measure`, `task` and `eager_torch`, which
+the commands share.
 """

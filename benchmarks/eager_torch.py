@@ -1,7 +1,7 @@
-"""The same training step in plain eager PyTorch, to compare with.
+"""The same training step in eager PyTorch, for comparison.
 
-Written for the benchmarks as a user of PyTorch would write it: `torch.nn` modules, data
-on the device, crop and flip by indexing, one optimiser for the ascent of each batch.
+It is idiomatic PyTorch: `torch.nn` modules, data on the device, crop and flip by
+indexing, and a new Adam for the ascent of each batch.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from benchmarks.problem import Setting
+from benchmarks.task import TaskSpec
 from da_jax.data import Examples
 
 FILTERS = {"": (16, 16, 32, 64), "x4": (32, 64, 128, 256)}
@@ -21,7 +21,7 @@ PADDING = 4
 
 
 class Block(nn.Module):
-    """Two 3×3 convolutions and a shortcut."""
+    """A residual block of two 3×3 convolutions."""
 
     def __init__(self, inputs: int, filters: int, stride: int) -> None:
         super().__init__()
@@ -35,13 +35,18 @@ class Block(nn.Module):
             self.shortcut.append(nn.BatchNorm2d(filters))
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """`[B, C, H, W]` to `[B, filters, H / stride, W / stride]`."""
+        """Maps `[B, C, H, W]` to `[B, filters, H / stride, W / stride]`."""
         x = functional.relu(self.bn1(self.conv1(inputs)))
         return functional.relu(self.bn2(self.conv2(x)) + self.shortcut(inputs))
 
 
 def resnet(name: str, num_classes: int = 100) -> nn.Module:
-    """A CIFAR ResNet by mdistiller's name: images `[B, 3, 32, 32]` to logits."""
+    """Creates a CIFAR ResNet: images `[B, 3, 32, 32]` to logits.
+
+    Args:
+      name: mdistiller's, such as `resnet8x4`.
+      num_classes: width of the logits.
+    """
     depth, _, wide = name.removeprefix("resnet").partition("x")
     stem, *stages = FILTERS["x4" if wide else ""]
     layers = [nn.Conv2d(3, stem, 3, 1, 1, bias=False), nn.BatchNorm2d(stem), nn.ReLU()]
@@ -56,15 +61,15 @@ def resnet(name: str, num_classes: int = 100) -> nn.Module:
 
 @dataclasses.dataclass
 class Trainer:
-    """Steps of KD, with or without Disagreement Augmentation.
+    """Training steps of KD, with or without Disagreement Augmentation.
 
     Attributes:
       teacher: in eval mode.
       student: in train mode.
       images: uint8 `[N, 3, 32, 32]`, on the device.
       labels: `[N]`.
-      probability: how often a batch is moved.
-      precision: a key of `da_jax.models.network.PRECISIONS`; bfloat16 is autocast's.
+      probability: of augmenting a batch.
+      precision: a key of `da_jax.models.network.PRECISIONS`; bfloat16 by autocast.
     """
 
     teacher: nn.Module
@@ -85,7 +90,7 @@ class Trainer:
         self._std = torch.tensor(STD, device=device).view(1, 3, 1, 1)
 
     def step(self, indices: torch.Tensor) -> torch.Tensor:
-        """One training step on the examples `indices`; returns the loss."""
+        """Takes a training step on the examples `indices` and returns the loss."""
         images, labels = self._crop_and_flip(self.images[indices]), self.labels[indices]
         images = self._normalize(images)
         with self._autocast():
@@ -102,7 +107,7 @@ class Trainer:
 
     @torch.no_grad()
     def accuracy(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The student's on `images` `[B, 3, 32, 32]`, uint8."""
+        """Computes the student's accuracy on uint8 images `[B, 3, 32, 32]`."""
         self.student.eval()
         with self._autocast():
             logits = self.student(self._normalize(images))
@@ -157,21 +162,21 @@ class Trainer:
 
 
 def on_device(examples: Examples) -> tuple[torch.Tensor, torch.Tensor]:
-    """Images uint8 `[N, 3, 32, 32]` and labels `[N]`, on the GPU if there is one."""
+    """Puts uint8 images `[N, 3, 32, 32]` and labels `[N]` on the GPU, if any."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     images = torch.from_numpy(examples.images).permute(0, 3, 1, 2).contiguous()
     labels = torch.from_numpy(examples.labels.astype(np.int64))
     return images.to(device), labels.to(device)
 
 
-def create_trainer(setting: Setting, examples: Examples, compiled: bool) -> Trainer:
-    """What `setting` says, for one student; `compiled` by torch.compile."""
+def create_trainer(spec: TaskSpec, examples: Examples, compiled: bool) -> Trainer:
+    """Creates a trainer of one student, compiled by torch.compile if `compiled`."""
     torch.backends.cudnn.benchmark = True
     images, labels = on_device(examples)
-    teacher = resnet(setting.teacher).to(images.device)
-    student = resnet(setting.student).to(images.device)
+    teacher = resnet(spec.teacher).to(images.device)
+    student = resnet(spec.student).to(images.device)
     if compiled:
         teacher.compile()
         student.compile()
-    probability = setting.probability or 0.0
-    return Trainer(teacher, student, images, labels, probability, setting.precision)
+    probability = spec.probability or 0.0
+    return Trainer(teacher, student, images, labels, probability, spec.precision)

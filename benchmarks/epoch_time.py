@@ -1,9 +1,9 @@
-"""Whole epochs of a pair of CIFAR ResNets: speed, FLOPs, memory, and against PyTorch.
+"""Times epochs of a pair of CIFAR ResNets, with FLOP/s and memory, against PyTorch.
 
 python -m benchmarks.epoch_time --teacher resnet32x4 --student resnet8x4
 
-Around one setting (batch 64, one student, DA at p = 0.7374, TF32), one thing is changed
-at a time. The defaults are for a GPU; a CPU wants fewer --images.
+One option at a time differs from the base: batch 64, one student, DA at p = 0.7374,
+TF32. The defaults suit a GPU; use fewer --images on a CPU.
 """
 
 import argparse
@@ -16,11 +16,11 @@ from typing import Any
 
 import jax
 import torch
-from tqdm import tqdm
 
 from benchmarks import eager_torch, measure
-from benchmarks.problem import Setting, bytes_of_a_step, synthetic_dataset
+from benchmarks.task import TaskSpec, step_memory, synthetic_dataset
 from da_jax.models.network import PRECISIONS
+from da_jax.training.callbacks import Callbacks
 from da_jax.training.compilation import configure_compiler
 from da_jax.training.epoch import Trainer
 
@@ -34,7 +34,7 @@ PEAKS = {
         "bfloat16": 165.2,
     },
 }
-"""Dense TFLOP/s by the start of a device's name, from its data sheet (SXM)."""
+"""Peak dense TFLOP/s by the start of a device's name, from data sheets (SXM)."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -49,16 +49,16 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--precisions", choices=list(PRECISIONS), nargs="*", default=["bfloat16"]
     )
-    parser.add_argument("--images", type=int, default=50_000, help="an epoch")
+    parser.add_argument("--images", type=int, default=50_000, help="per epoch")
     parser.add_argument("--test_images", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
 
 
-def settings(arguments: argparse.Namespace) -> list[Setting]:
-    """The base, and what differs from it in one thing; each also without DA."""
-    base = Setting(arguments.teacher, arguments.student)
+def specs(arguments: argparse.Namespace) -> list[TaskSpec]:
+    """Returns the base and its variants; each of them also without DA."""
+    base = TaskSpec(arguments.teacher, arguments.student)
     vary = functools.partial(dataclasses.replace, base)
     with_da = [
         base,
@@ -66,36 +66,38 @@ def settings(arguments: argparse.Namespace) -> list[Setting]:
         *(vary(batch_size=batch_size) for batch_size in arguments.batch_sizes),
         *(vary(students=students) for students in arguments.students),
     ]
-    without = [dataclasses.replace(setting, probability=None) for setting in with_da]
+    without = [dataclasses.replace(spec, probability=None) for spec in with_da]
     probabilities = [vary(probability=value) for value in arguments.probabilities]
     return [*with_da, *without, *probabilities]
 
 
-def with_jax(setting: Setting, images: int, test_images: int) -> Callable[[], None]:
-    """An epoch of ours, evaluation included."""
-    run = setting.create_run(images, test_images)
-    states = run.programs.create_train_states(0)
-    trainer = Trainer(run, states, 0, tqdm(disable=True), say=lambda line: None)
+def with_jax(spec: TaskSpec, images: int, test_images: int) -> Callable[[], None]:
+    """Returns a function that trains and evaluates for an epoch with this library."""
+    run = spec.build_run(images, test_images)
+    states = run.steps.create_train_states(0, run.hyperparameters)
+    trainer = Trainer(run, states, 0, Callbacks())
     numbers = itertools.count()
 
-    def epoch() -> None:
-        jax.block_until_ready(trainer.start_epoch(next(numbers), last_seconds=0.0))
+    def train_epoch() -> None:
+        epoch = trainer.start_epoch(next(numbers), last_seconds=0.0)
+        assert epoch is not None, "nothing stops it"
+        jax.block_until_ready((epoch.states, epoch.evaluated))
 
-    return epoch
+    return train_epoch
 
 
 def with_torch(
-    setting: Setting, images: int, test_images: int, compiled: bool = False
+    spec: TaskSpec, images: int, test_images: int, compiled: bool = False
 ) -> Callable[[], None]:
-    """An epoch of PyTorch's, evaluation included; `compiled` by torch.compile."""
+    """Returns the same with PyTorch, compiled by torch.compile if `compiled`."""
     dataset = synthetic_dataset(images, test_images)
-    trainer = eager_torch.create_trainer(setting, dataset.train, compiled)
+    trainer = eager_torch.create_trainer(spec, dataset.train, compiled)
     test = eager_torch.on_device(dataset.test)
 
-    def epoch() -> None:
+    def train_epoch() -> None:
         order = torch.randperm(len(trainer.images), device=trainer.images.device)
-        whole = len(order) // setting.batch_size * setting.batch_size
-        for indices in order[:whole].split(setting.batch_size):
+        whole = len(order) // spec.batch_size * spec.batch_size
+        for indices in order[:whole].split(spec.batch_size):
             trainer.step(indices)
         accuracies = [
             trainer.accuracy(*batch)
@@ -103,53 +105,53 @@ def with_torch(
         ]
         torch.stack(accuracies).mean().item()
 
-    return epoch
+    return train_epoch
 
 
-def flops_of_a_step(setting: Setting) -> float:
-    """What a training step takes on average, by XLA's analysis of the program."""
-    without = _flops(dataclasses.replace(setting, probability=None))
-    if not setting.probability:
+def step_flops(spec: TaskSpec) -> float:
+    """Returns the mean FLOPs of a training step, by XLA's cost analysis."""
+    without = _flops(dataclasses.replace(spec, probability=None))
+    if not spec.probability:
         return without
-    # Of a cond it is the dearer branch that counts, whatever the probability.
-    always = _flops(dataclasses.replace(setting, probability=1.0))
-    return without + setting.probability * (always - without)
+    # A loop's body is counted once, however often it runs.
+    always = _flops(dataclasses.replace(spec, probability=1.0))
+    return without + spec.probability * (always - without)
 
 
 @functools.cache
-def _flops(setting: Setting) -> float:
-    cost = setting.lower_train_step(setting.batch_size).cost_analysis()
-    assert cost is not None, "a program that wasn't optimised can be analysed"
+def _flops(spec: TaskSpec) -> float:
+    cost = spec.lower_train_step(spec.batch_size).cost_analysis()
+    assert cost is not None, "XLA analyses every lowered program"
     return cost["flops"]
 
 
 def row(
-    setting: Setting,
+    spec: TaskSpec,
     framework: str,
     timing: measure.Timing,
     base: measure.Timing,
     arguments: argparse.Namespace,
 ) -> tuple[Any, ...]:
-    """A line of the table."""
-    steps = arguments.images // setting.batch_size
-    flops = flops_of_a_step(setting) * steps / timing.median
+    """Returns a row of the table."""
+    steps = arguments.images // spec.batch_size
+    flops = step_flops(spec) * steps / timing.median
     peaks = [peak for name, peak in PEAKS.items() if device_name().startswith(name)]
-    share = flops / 1e12 / peaks[0][setting.precision] if peaks else "unknown"
+    share = flops / 1e12 / peaks[0][spec.precision] if peaks else "unknown"
     memory: float | str = "not measured"
     if framework == "da-jax":
-        program = setting  # which is the same for every probability
-        if setting.probability is not None:
-            program = dataclasses.replace(setting, probability=1.0)
-        memory = bytes_of_a_step(program, arguments.images) / 1e9
+        program = spec  # the same for every probability
+        if spec.probability is not None:
+            program = dataclasses.replace(spec, probability=1.0)
+        memory = step_memory(program, arguments.images) / 1e9
     return (
         framework,
-        setting.precision,
-        setting.batch_size,
-        setting.students,
-        "none" if setting.probability is None else setting.probability,
+        spec.precision,
+        spec.batch_size,
+        spec.students,
+        "none" if spec.probability is None else spec.probability,
         timing.median,
         timing.spread,
-        setting.students * steps * setting.batch_size / timing.median,
+        spec.students * steps * spec.batch_size / timing.median,
         flops / 1e12,
         share,
         memory,
@@ -181,16 +183,16 @@ def main() -> None:
     arguments = parse_arguments()
     configure_compiler()
     contestants = {}
-    for setting in settings(arguments):
+    for spec in specs(arguments):
         sizes = (arguments.images, arguments.test_images)
-        contestants[setting, "da-jax"] = with_jax(setting, *sizes)
-        if setting.students == 1 and setting.batch_size == 64:
-            contestants[setting, "PyTorch"] = with_torch(setting, *sizes)
+        contestants[spec, "da-jax"] = with_jax(spec, *sizes)
+        if spec.students == 1 and spec.batch_size == 64:
+            contestants[spec, "PyTorch"] = with_torch(spec, *sizes)
     timings = measure.take_turns(contestants, arguments.rounds)
     first = next(iter(timings.values()))
     rows = [
-        row(setting, framework, timing, first, arguments)
-        for (setting, framework), timing in timings.items()
+        row(spec, framework, timing, first, arguments)
+        for (spec, framework), timing in timings.items()
     ]
     measure.report(HEADER, rows, arguments.json)
 

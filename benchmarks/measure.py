@@ -1,4 +1,4 @@
-"""What the benchmarks share: contestants take turns, medians are compared."""
+"""Interleaved timing of several contestants, and tables of the results."""
 
 import dataclasses
 import importlib.metadata
@@ -16,18 +16,18 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Seconds that one contestant took, a value a round."""
+    """Seconds that a contestant took in each round."""
 
     seconds: list[float]
 
     @property
     def median(self) -> float:
-        """The middle round's."""
+        """The median over the rounds."""
         return statistics.median(self.seconds)
 
     @property
     def spread(self) -> float:
-        """Half the distance of the quartiles, over the median."""
+        """Half the interquartile range, divided by the median."""
         if len(self.seconds) < 2:
             return 0.0
         first, _, third = statistics.quantiles(self.seconds, n=4)
@@ -37,14 +37,17 @@ class Timing:
 def take_turns(
     contestants: Mapping[Name, Callable[[], None]], rounds: int
 ) -> dict[Name, Timing]:
-    """Times the contestants one after the other, `rounds` times over.
+    """Times the contestants in turn, `rounds` times.
 
-    So a slow spell of the machine falls on all of them. Each runs once before,
-    unmeasured.
+    Interleaving spreads a slow phase of the machine over all of them. Each runs once
+    before, untimed.
 
     Args:
-      contestants: by name; each returns when its work is done.
-      rounds: how often each is measured.
+      contestants: functions by name; each returns when its work is done.
+      rounds: how often each is timed.
+
+    Returns:
+      The timings by name.
     """
     for run in contestants.values():
         run()
@@ -58,7 +61,7 @@ def take_turns(
 
 
 def environment() -> dict[str, Any]:
-    """The device and the versions that a figure holds for."""
+    """Returns the device and the versions of the packages that determine speed."""
     device = jax.devices()[0]
     packages = ("jax", "jaxlib", "flax", "optax")
     return {
@@ -68,7 +71,7 @@ def environment() -> dict[str, Any]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """A Markdown table; floats with three digits."""
+    """Formats a Markdown table; floats have three significant digits."""
     lines = [header, ["---"] * len(header), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 
@@ -80,7 +83,7 @@ def _cell(value: Any) -> str:
 def report(
     header: Sequence[str], rows: Sequence[Sequence[Any]], file: Path | None
 ) -> None:
-    """Prints the table and its environment; writes both to `file`, if there is one."""
+    """Prints the table and the environment, and writes both to `file` if given."""
     print(table(header, rows))
     print(environment())
     if file is not None:

@@ -1,9 +1,9 @@
-"""What each distillation method costs: a step's time and memory, and both against KD's.
+"""Times a training step of each distillation method and its memory, relative to KD.
 
 python -m benchmarks.methods --teacher resnet32x4 --student resnet8x4
 
-Without DA, each method with its numbers from `configs/default.py`. KD is measured
-whatever --methods says. CRD remembers every image, so --images counts for it.
+Methods have their default hyperparameters, without DA. KD is always measured. CRD
+stores an embedding of every image, so its memory depends on --images.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import measure
-from benchmarks.problem import Setting, bytes_of_a_step, create_steps
+from benchmarks.task import TaskSpec, step_memory, create_steps
 from da_jax.errors import unknown_name
 from da_jax.methods import METHODS
 from da_jax.training.compilation import configure_compiler
@@ -32,17 +32,21 @@ def parse_arguments() -> argparse.Namespace:
         "--methods",
         type=method_names,
         default=DISTILLATIONS,
-        help="joined by commas; all by default",
+        help="separated by commas (default: all)",
     )
     parser.add_argument("--images", type=int, default=50_000, help="the training set")
-    parser.add_argument("--steps", type=int, default=2, help="a round")
+    parser.add_argument("--steps", type=int, default=2, help="per round")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
 
 
 def method_names(text: str) -> list[str]:
-    """Names joined by commas."""
+    """Splits names at commas.
+
+    Raises:
+      ArgumentTypeError: there is no such method.
+    """
     names = text.split(",")
     for name in names:
         if name not in DISTILLATIONS:
@@ -51,17 +55,17 @@ def method_names(text: str) -> list[str]:
     return names
 
 
-def contestant(setting: Setting, arguments: argparse.Namespace) -> Callable[[], None]:
-    """Some steps by one method."""
-    take = create_steps(setting.create_run(arguments.images))
+def contestant(spec: TaskSpec, arguments: argparse.Namespace) -> Callable[[], None]:
+    """Returns a function that takes the steps of a round."""
+    take = create_steps(spec.build_run(arguments.images))
     return lambda: jax.block_until_ready(take(arguments.steps))
 
 
 def main() -> None:
     arguments = parse_arguments()
     configure_compiler()
-    settings = {
-        method: Setting(
+    specs = {
+        method: TaskSpec(
             arguments.teacher,
             arguments.student,
             arguments.batch_size,
@@ -71,12 +75,11 @@ def main() -> None:
         for method in dict.fromkeys(["KD", *arguments.methods])
     }
     contestants = {
-        method: contestant(setting, arguments) for method, setting in settings.items()
+        method: contestant(spec, arguments) for method, spec in specs.items()
     }
     timings = measure.take_turns(contestants, arguments.rounds)
     memory = {
-        method: bytes_of_a_step(setting, arguments.images)
-        for method, setting in settings.items()
+        method: step_memory(spec, arguments.images) for method, spec in specs.items()
     }
     rows = [
         (

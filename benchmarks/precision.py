@@ -1,9 +1,9 @@
-"""What each precision does to the images that DA moves, on this device.
+"""Measures how each precision changes DA's augmented images on this device.
 
 python -m benchmarks.precision
 
-The images, weights and float64 results are the original's, from `tests/golden`:
-resnet32x4 → resnet8x4, batch 8, the first training step's ascent.
+Images, weights and the original's float64 results are those of `tests/golden`:
+resnet32x4 → resnet8x4, batch 8, the augmentation of the first training step.
 """
 
 import argparse
@@ -16,9 +16,9 @@ from da_jax.training.draw import Drawn
 
 from benchmarks import measure
 from configs import default
-from da_jax.augmentations import disagreement
-from da_jax.config.build import create_hyperparameters, create_problem
+from da_jax.config.build import create_hyperparameters, create_task
 from da_jax.data import Dataset, Examples
+from da_jax.data.batch import Batch
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models.network import PRECISIONS
 from da_jax.training import step
@@ -28,7 +28,7 @@ from tests import golden
 from tests.parity import variables
 
 TRAJECTORIES = {1: "da_1step", 3: "da_3steps"}
-"""The golden vectors' names, by ascent steps."""
+"""Names of the golden vectors by number of ascent steps."""
 
 BATCH_SIZE = 8
 
@@ -41,10 +41,19 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def original_and_moved(
+def augmented_images(
     precision: str, ascent_steps: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The images `[8, 32, 32, 3]` before, after, and where the original moved them."""
+    """Augments the golden images with the golden weights.
+
+    Args:
+      precision: a key of PRECISIONS.
+      ascent_steps: a key of TRAJECTORIES.
+
+    Returns:
+      Images `[8, 32, 32, 3]` before and after the augmentation, and the original's
+      after it.
+    """
     description, arrays = golden.load("training")
     kind = TRAJECTORIES[ascent_steps]
     start = description[kind]["start"]
@@ -54,23 +63,21 @@ def original_and_moved(
     config.precision = precision
     config.parallel = "seeds"  # no axis
     config.disagreement.steps = ascent_steps
-    problem = create_problem(
-        config, Dataset(examples, lambda: examples, 100, PREPROCESSING)
-    )
+    config.disagreement.probability = 1.0
+    dataset = Dataset(examples, lambda: examples, 100, PREPROCESSING)
+    task = create_task(config, dataset)
     student = variables("resnet8x4", 1, jnp.float32)
     images = PREPROCESSING.normalize(jnp.asarray(examples.images), jnp.float32)
-    state = create_train_state(problem, 0).replace(**student)
-    ascent = disagreement.start(images, state.batch_stats)
-    labels = jnp.asarray(examples.labels)
-    moved = jax.jit(step.ascend, static_argnums=0)(
-        problem,
-        state,
+    state = create_train_state(task, 0).replace(**student)
+    augmented = jax.jit(step.augment, static_argnums=0)(
+        task,
         variables("resnet32x4", 2, jnp.float32),
-        Drawn(ascent, labels, jnp.arange(BATCH_SIZE), jnp.array(True)),
+        state,
+        Batch(images, jnp.asarray(examples.labels), jnp.arange(BATCH_SIZE)),
         create_hyperparameters(config, steps_per_epoch=1),
     )
     reference = arrays[f"{kind}/step0/student_input{ascent_steps}"]
-    return np.asarray(images), np.asarray(moved.ascent.images), reference
+    return np.asarray(images), np.asarray(augmented.batch.images), reference
 
 
 def main() -> None:
@@ -79,10 +86,10 @@ def main() -> None:
     rows = []
     for ascent_steps in TRAJECTORIES:
         for precision in PRECISIONS:
-            images, moved, reference = original_and_moved(precision, ascent_steps)
-            error = np.abs(moved - reference)
+            images, augmented, reference = augmented_images(precision, ascent_steps)
+            error = np.abs(augmented - reference)
             movement = np.abs(reference - images)
-            turned = np.sign(moved - images) != np.sign(reference - images)
+            turned = np.sign(augmented - images) != np.sign(reference - images)
             rows.append(
                 (
                     ascent_steps,

@@ -1,4 +1,4 @@
-"""What several students in one program cost, against one: step times by composition.
+"""Times steps of several students in one program, for each composition.
 
 python -m benchmarks.seeds --teacher resnet20 --student resnet8
 """
@@ -11,11 +11,10 @@ from pathlib import Path
 import jax
 
 from benchmarks import measure
-from benchmarks.problem import Setting, create_steps, synthetic_dataset
-from da_jax.config.build import create_problem
+from benchmarks.task import TaskSpec, create_steps
 from da_jax.training.compilation import configure_compiler
 from da_jax.training.composition import COMPOSITIONS
-from da_jax.training.parallel import Programs
+from da_jax.training.parallel import PmappedSteps
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -28,20 +27,21 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--students", type=int, nargs="+", default=[1, 2, 5])
     parser.add_argument("--compositions", nargs="+", default=list(COMPOSITIONS))
     parser.add_argument(
-        "--steps", type=int, default=8, help="a round; each has its coins"
+        "--steps", type=int, default=8, help="per round; about p of them augment"
     )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
 
 
-def contestant(setting: Setting, steps: int, composition: str) -> Callable[[], None]:
-    """Some steps of several students; the coins fall the same in all compositions."""
-    size = setting.batch_size * steps
-    run = setting.create_run(size)
-    problem = create_problem(run.config, synthetic_dataset(size))
-    programs = Programs(problem, setting.students, composition=composition)
-    take = create_steps(dataclasses.replace(run, programs=programs))
+def contestant(spec: TaskSpec, steps: int, composition: str) -> Callable[[], None]:
+    """Returns a function that takes `steps` steps of all students.
+
+    Every composition augments the same batches.
+    """
+    run = spec.build_run(spec.batch_size * steps)
+    pmapped = PmappedSteps(run.task, spec.students, composition=composition)
+    take = create_steps(dataclasses.replace(run, steps=pmapped))
     return lambda: jax.block_until_ready(take(steps))
 
 
@@ -51,7 +51,7 @@ def main() -> None:
     pair = (arguments.teacher, arguments.student, arguments.batch_size)
     contestants = {
         (students, composition): contestant(
-            Setting(*pair, students), arguments.steps, composition
+            TaskSpec(*pair, students), arguments.steps, composition
         )
         for students in arguments.students
         for composition in arguments.compositions

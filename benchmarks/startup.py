@@ -1,8 +1,9 @@
-"""From the command to the first training step, with and without compiled programs.
+"""Times the start of training, with and without compiled programs.
 
 python -m benchmarks.startup --config configs/digits.py
 
-Cold: the compilation cache is empty. Warm: it has what the round's cold start left.
+A start takes from the command to the end of the first training step. Cold starts have
+an empty compilation cache; warm starts have the cache of a cold start.
 """
 
 import argparse
@@ -29,10 +30,10 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def seconds_to_first_step(arguments: argparse.Namespace, cache: Path) -> float:
-    """Starts the main command and ends it once its first step is done.
+    """Starts the main command and stops it after its first step.
 
     Raises:
-      RuntimeError: it ended before; with what it said last.
+      RuntimeError: it ended before its first step; contains its last line of output.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = (

@@ -1,8 +1,8 @@
-"""Training steps of a pair of CIFAR ResNets, with and without DA, against PyTorch.
+"""Times training steps of two CIFAR ResNets, with and without DA, against PyTorch.
 
 python -m benchmarks.step_time --teacher resnet32x4 --student resnet8x4
 
-DA is on for every batch (p = 1). PyTorch's step is `benchmarks/eager_torch.py`.
+DA augments every batch (p = 1). PyTorch's step is in `benchmarks/eager_torch.py`.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import jax
 import torch
 
 from benchmarks import eager_torch, measure
-from benchmarks.problem import Setting, create_steps, synthetic_dataset
+from benchmarks.task import TaskSpec, create_steps, synthetic_dataset
 from da_jax.models.network import PRECISIONS
 from da_jax.training.compilation import configure_compiler
 
@@ -28,29 +28,29 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--precision", choices=list(PRECISIONS), default="tensorfloat32"
     )
-    parser.add_argument("--steps", type=int, default=2, help="a round")
+    parser.add_argument("--steps", type=int, default=2, help="per round")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument(
-        "--compile", action="store_true", help="and against torch.compile"
+        "--compile", action="store_true", help="also time torch.compile"
     )
     parser.add_argument("--json", type=Path, help="write the figures to this file too")
     return parser.parse_args()
 
 
-def with_jax(setting: Setting, steps: int) -> Callable[[], None]:
-    """Some steps of ours."""
-    take = create_steps(setting.create_run(setting.batch_size * steps))
+def with_jax(spec: TaskSpec, steps: int) -> Callable[[], None]:
+    """Returns a function that takes `steps` steps with this library."""
+    take = create_steps(spec.build_run(spec.batch_size * steps))
     return lambda: jax.block_until_ready(take(steps))
 
 
-def with_torch(setting: Setting, steps: int, compiled: bool) -> Callable[[], None]:
-    """The same number of PyTorch's."""
-    examples = synthetic_dataset(setting.batch_size * steps).train
-    trainer = eager_torch.create_trainer(setting, examples, compiled)
+def with_torch(spec: TaskSpec, steps: int, compiled: bool) -> Callable[[], None]:
+    """Returns a function that takes as many steps with PyTorch."""
+    examples = synthetic_dataset(spec.batch_size * steps).train
+    trainer = eager_torch.create_trainer(spec, examples, compiled)
 
     def run() -> None:
         order = torch.randperm(len(trainer.images), device=trainer.images.device)
-        for indices in order.split(setting.batch_size):
+        for indices in order.split(spec.batch_size):
             loss = trainer.step(indices)
         loss.item()
 
@@ -63,18 +63,18 @@ def main() -> None:
     steps = arguments.steps
     contestants = {}
     for method, probability in (("KD", None), ("KD + DA", 1.0)):
-        setting = Setting(
+        spec = TaskSpec(
             arguments.teacher,
             arguments.student,
             arguments.batch_size,
             precision=arguments.precision,
             probability=probability,
         )
-        contestants[method, "PyTorch"] = with_torch(setting, steps, compiled=False)
+        contestants[method, "PyTorch"] = with_torch(spec, steps, compiled=False)
         if arguments.compile:
-            compiled = with_torch(setting, steps, compiled=True)
+            compiled = with_torch(spec, steps, compiled=True)
             contestants[method, "torch.compile"] = compiled
-        contestants[method, "da-jax"] = with_jax(setting, steps)
+        contestants[method, "da-jax"] = with_jax(spec, steps)
     timings = measure.take_turns(contestants, arguments.rounds)
     rows = [
         (

@@ -3,13 +3,15 @@
 import flax.linen as nn
 
 from configs import default
-from da_jax import data as datasets
-from da_jax import methods, models
+from da_jax import data, methods, models
+from da_jax.declarations import NOT_NEGATIVE, Declaration
 
 
-class LogitMSE(methods.Method):  # Ba and Caruana, 2014
-    def __call__(self, batch, weights):
-        differences = batch.student.logits - batch.teacher.logits
+class LogitMSE(methods.Method):  # beside the cross-entropy; Ba and Caruana, 2014
+    hyperparameters = {"kd_weight": Declaration(1.0, NOT_NEGATIVE, "weight")}
+
+    def distillation(self, inputs, weights):
+        differences = inputs.student.logits - inputs.teacher.logits
         return {"loss_kd": (differences**2).mean() * weights["kd_weight"]}
 
 
@@ -22,19 +24,16 @@ class ConvNet(models.Network):  # a stem of 16 pixels, a stage of 8
 
 
 def few_digits(data_dir):  # 500 of the digits' 1,437 training images
-    full = datasets.digits.load(data_dir)
-    train = datasets.Examples(*(array[:500] for array in full.train))
-    return datasets.Dataset(train, full.read_test, full.num_classes, full.preprocessing)
+    return data.take_part(data.digits.load(data_dir), size=500, seed=0)
 
 
-methods.METHODS["LogitMSE"] = LogitMSE
-models.MODELS["ConvNet"] = ConvNet
-datasets.DATASETS["few_digits"] = few_digits
+methods.METHODS["LogitMSE"], models.MODELS["ConvNet"] = LogitMSE, ConvNet
+data.DATASETS["few_digits"] = few_digits
 
 
 def get_config(variant=""):
     config = default.create("ConvNet", ["resnet20"], variant)
+    config.imports = ("examples.own_method",)  # where other commands find the classes
     config.teacher.checkpoint = "checkpoints/digits_resnet20"
     config.dataset, config.method, config.num_epochs = "few_digits", "LogitMSE", 20
-    config.LogitMSE = {"kd_weight": 1.0}
     return config

@@ -1,4 +1,4 @@
-"""Stage 1: what the device is, and whether it computes what a CPU does."""
+"""Stage 1: the device, and its results compared with a CPU's and the original's."""
 
 import importlib.metadata
 import itertools
@@ -14,7 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default, digits
-from da_jax.config.build import create_hyperparameters, create_problem
+from da_jax.config.build import (
+    build_run,
+    create_hyperparameters,
+    create_task,
+    load_data,
+    load_teacher,
+)
 from da_jax.storage.digests import digests
 from da_jax.storage.run_checkpoints import (
     RunCheckpoint,
@@ -22,8 +28,8 @@ from da_jax.storage.run_checkpoints import (
     from_tree,
     to_tree,
 )
-from da_jax.training.parallel import Programs
-from da_jax.training.run import Run, epoch_batches, load_data, load_teacher, set_up
+from da_jax.training.parallel import PmappedSteps
+from da_jax.training.run import Run, epoch_batches
 from da_jax.training.state import TrainState
 from tests import golden
 from tests.training.step_test import TRAJECTORIES, running_and_params, trajectory
@@ -32,7 +38,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "torc
 
 
 def device() -> dict[str, Any]:
-    """The device, its driver and the versions of what runs on it."""
+    """Describes the device, its driver and the versions of the packages."""
     found = jax.devices()
     versions = {}
     for name in PACKAGES:
@@ -64,11 +70,11 @@ def _nvidia_smi() -> str | None:
 
 
 def first_steps_of_digits(steps: int, teacher: str) -> dict[str, Any]:
-    """The losses of the first steps on digits, here and on this machine's CPU.
+    """Compares the losses of the first steps on digits with this machine's CPU.
 
     Args:
-      steps: how many.
-      teacher: the folder of the digits' teacher.
+      steps: number of steps.
+      teacher: folder of the digits' teacher.
     """
     here, cpu = (
         _losses_on_digits(steps, teacher, [devices[0]])
@@ -91,35 +97,30 @@ def _losses_on_digits(
     config.teacher.checkpoint = teacher
     data = load_data(config)
     batches = epoch_batches(len(data.train.labels), config.batch_size, True)
-    programs = Programs(create_problem(config, data), devices=devices)
-    states = programs.create_train_states(config.seed)
-    orders = programs.epoch_orders(states, len(batches), len(data.train.labels))
-    numbers = create_hyperparameters(config, len(batches))
+    pmapped = PmappedSteps(create_task(config, data), devices=devices)
+    hyperparameters = create_hyperparameters(config, len(batches))
+    states = pmapped.create_train_states(config.seed, hyperparameters)
     constants = (
-        programs.replicate(load_teacher(config, data)),
-        programs.replicate(data.train),
-        orders,
+        pmapped.replicate(load_teacher(config, data)),
+        pmapped.replicate(data.train),
+        pmapped.epoch_orders(states, len(batches), len(data.train.labels)),
     )
-    sums = [0.0]  # the state's metrics are summed since the epoch's start
+    scalars = pmapped.replicate_students([hyperparameters])
+    sums = [0.0]  # the state has the epoch's sum so far
     for position, size in batches[:steps]:
-        states, _ = programs.train_steps(
-            states,
-            *constants,
-            position,
-            1,
-            programs.replicate_students([numbers]),
-            size,
-        )
-        (student,) = programs.students(states)
+        states, _ = pmapped.train_steps(states, *constants, position, 1, scalars, size)
+        (student,) = pmapped.students(states)
         sums.append(float(student.metrics["loss"].total) / config.batch_size)
     return [after - before for before, after in itertools.pairwise(sums)]
 
 
 def golden_vectors(kind: str) -> dict[str, Any]:
-    """Errors against the original's float64 steps, here and on this machine's CPU.
+    """Measures errors against the original's float64 steps, here and on the CPU.
+
+    Networks compute in float32.
 
     Args:
-      kind: of `tests.training.step_test.TRAJECTORIES`; networks compute in float32.
+      kind: a key of `tests.training.step_test.TRAJECTORIES`.
     """
     return {
         "device": _golden_errors(kind, jax.devices()[0]),
@@ -156,11 +157,12 @@ def _golden_errors(kind: str, device: jax.Device) -> dict[str, float]:
 def deterministic(
     teacher: str, student: str, steps: int, batch_size: int, data_dir: str
 ) -> dict[str, Any]:
-    """Whether two runs, and one that was resumed, have the same bits."""
+    """Compares the bits of two equal runs, and of one that was resumed."""
     config = default.create(student, [teacher], "")
     config.data_dir = data_dir
     config.batch_size = batch_size or config.batch_size
-    run = set_up(config, Path())
+    data = load_data(config)
+    run = build_run(config, Path(), data, load_teacher(config, data))
     first, second = (_train(run, [0, steps]) for _ in range(2))
     resumed = _train(run, [0, steps // 2, steps])
     return {
@@ -172,27 +174,27 @@ def deterministic(
 
 
 def _train(run: Run, marks: list[int]) -> dict[str, str]:
-    """The digests of a student at `marks[-1]` steps, saved and read at the others."""
-    programs = run.programs
-    states = programs.create_train_states(0)
-    orders = programs.epoch_orders(
+    """Trains to `marks[-1]` steps, resumes at the others, and returns digests."""
+    states = run.steps.create_train_states(0, run.hyperparameters)
+    orders = run.steps.epoch_orders(
         states, len(run.batches), len(run.dataset.train.labels)
     )
+    _, batch_size = run.batches[0]
     for first, last in itertools.pairwise(marks):
         if first:
-            (student,) = programs.students(states)
-            states = programs.replicate_students([_through_a_checkpoint(student)])
-        states, _ = programs.train_steps(
+            (student,) = run.steps.students(states)
+            states = run.steps.replicate_students([_through_a_checkpoint(student)])
+        states, _ = run.steps.train_steps(
             states,
             run.replicated_teacher,
             run.train,
             orders,
-            first * run.config.batch_size,
+            first * batch_size,
             last - first,
             run.replicated_hyperparameters,
-            run.config.batch_size,
+            batch_size,
         )
-    (student,) = programs.students(states)
+    (student,) = run.steps.students(states)
     return digests(to_tree(student))
 
 
@@ -203,7 +205,7 @@ def _through_a_checkpoint(student: TrainState) -> TrainState:
         checkpoints.save(RunCheckpoint("student", 100, [tree], [tree], 0, []))
         checkpoints.close()
         restored = RunCheckpoints(Path(folder)).restore()
-    assert restored is not None, "it was saved"
+    assert restored is not None, "a checkpoint was saved"
     state: TrainState = from_tree(student, restored.students[0])
     return state
 

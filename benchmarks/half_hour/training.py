@@ -1,4 +1,4 @@
-"""Stage 3: real training, run after run, each from where its archive has it."""
+"""Stage 3: training runs, one after the other, each resumed from its archive."""
 
 import contextlib
 import importlib
@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.half_hour import archives
-from benchmarks.half_hour.child import FAREWELL, run
+from benchmarks.half_hour.child import GRACE_PERIOD, run
 from benchmarks.half_hour.journal import Journal
 from benchmarks.half_hour.sizes import Size
 from da_jax.errors import UserError
 
 WEIGHTS = "weights.zip"
 SHORTEST = 5.0
-"""A run isn't started with fewer seconds left."""
+"""Seconds that must be left to start a run."""
 ATTEMPTS = 2
-"""How many calls try a run that fails; each goes on from its archive."""
+"""Number of calls that try a failing run; each resumes from its archive."""
 
 
 class Spec(NamedTuple):
-    """A run.
+    """A training run.
 
     Attributes:
       name: of its folder.
-      config: the config's module in `configs`.
+      config: module in `configs`.
       variant: of the config.
       seed: of the run.
     """
@@ -37,7 +37,7 @@ class Spec(NamedTuple):
 
 
 def specs(size: Size) -> list[Spec]:
-    """The runs in their order: KD and KD + DA of each seed, then the teacher."""
+    """Lists the runs in order: KD and KD + DA of each seed, then the teacher."""
     teacher, student = size.training
     students = [
         Spec(f"{teacher}_{student}_{arm}_seed{seed}", student, f"{teacher},{arm}", seed)
@@ -54,17 +54,21 @@ def train(
     fields: dict[str, Any],
     epochs: int,
 ) -> None:
-    """Trains a run, or goes on with it; in a process of its own.
+    """Trains or resumes a run. Runs in a process of its own.
 
     Args:
-      config: a module of `configs`.
+      config: module in `configs`.
       variant: of the config.
       workdir: the run's folder.
-      fields: of the config, by dotted name.
-      epochs: 0 for the config's; else the marks of the schedule are scaled to them.
+      fields: values of config fields, by name.
+      epochs: number of epochs, to which the schedule is scaled; 0 for the config's.
     """
+    from da_jax.commands.progress_bar import ProgressBar
+    from da_jax.config.build import build_run, load_data, load_teacher
+    from da_jax.config.checks import check_config
+    from da_jax.config.workdir import claimed
     from da_jax.training.interruption import RunEndedError
-    from da_jax.training.train import train_and_evaluate
+    from da_jax.training.train import train as train_run
 
     made = importlib.import_module(f"configs.{config}").get_config(variant)
     if epochs:
@@ -72,12 +76,16 @@ def train(
         scaled = {max(1, mark * epochs // made.num_epochs) for mark in marks}
         made.optimizer.decay_epochs = tuple(sorted(scaled))
         made.num_epochs = epochs
-    if config == "teacher":  # only its last epoch is used; archives are smaller
+    if config == "teacher":  # only its last epoch is used, and archives are smaller
         made.eval_every = made.num_epochs
     for name, value in fields.items():
         made[name] = value
+    check_config(made)
+    data = load_data(made)
+    run = build_run(made, Path(workdir), data, load_teacher(made, data))
     try:
-        train_and_evaluate(made, Path(workdir))
+        with claimed(run.workdir, made), contextlib.closing(ProgressBar()) as bar:
+            train_run(run, bar)
     except RunEndedError as end:
         raise SystemExit(end.exit_code) from end
 
@@ -85,23 +93,23 @@ def train(
 def run_all(
     size: Size, output: Path, scratch: Path, journal: Journal, end: float
 ) -> None:
-    """Trains until everything is finished or `end` has come.
+    """Trains until all runs are finished or `end` is reached.
 
     Args:
-      size: how much is trained.
-      output: the folder of results and archives.
-      scratch: where runs are trained, with `data` and `checkpoints`.
+      size: of the benchmark.
+      output: folder of results and archives.
+      scratch: folder to train in, with `data` and `checkpoints`.
       journal: of this stage.
-      end: in seconds of `time.monotonic`.
+      end: as of `time.monotonic`, in seconds.
     """
     for spec in specs(size):
         if journal.is_done(spec.name, ATTEMPTS):
-            for part in archives.parts(output, spec.name):  # left by a call's end
+            for part in archives.parts(output, spec.name):  # from an earlier call
                 part.unlink()
             continue
         workdir = scratch / "results" / spec.name
         archives.restore_run(output, workdir)
-        seconds = end - time.monotonic() - FAREWELL
+        seconds = end - time.monotonic() - GRACE_PERIOD
         if seconds < SHORTEST:
             return
         if not _run(spec, size, output, workdir, journal, seconds):
@@ -118,7 +126,7 @@ def _run(
     journal: Journal,
     seconds: float,
 ) -> bool:
-    """Trains one run; whether there is time for the next."""
+    """Trains one run and returns whether there is time for the next."""
     fields: dict[str, Any] = {"seed": spec.seed, "data_dir": "data"}
     if size.batch_size:
         fields["batch_size"] = size.batch_size
@@ -127,7 +135,7 @@ def _run(
     def meanwhile() -> None:
         nonlocal last
         if time.monotonic() - last > size.save_every:
-            # A checkpoint may just be replaced: the next time will do.
+            # The run may be replacing its checkpoint; the next call succeeds.
             with contextlib.suppress(UserError, OSError):
                 archives.save_run(workdir, output)
             last = time.monotonic()
@@ -162,7 +170,7 @@ def _run(
 
 
 def _finished(spec: Spec, workdir: Path, output: Path) -> dict[str, Any]:
-    """A finished run's files; its last student's weights join those of the others."""
+    """Collects a finished run's files, and adds its last weights to those of others."""
     from da_jax.analysis.report.runs import read_run
     from da_jax.storage.files import read_json
     from da_jax.storage.model_folders import load_model, save_model

@@ -51,7 +51,8 @@ def evaluate(
     from da_jax.models import create_model
     from da_jax.training.evaluation import evaluate_network
 
-    create_model(model)  # raises for an unknown name
+    if not checkpoint.is_dir():  # the imports of one that is may add the model
+        create_model(model)  # raises for an unknown name
     loaded = load_pretrained(checkpoint, last=last)
     if loaded.model != model:
         raise UserError(f"{checkpoint} holds a {loaded.model}, not a {model}")

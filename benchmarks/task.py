@@ -1,4 +1,4 @@
-"""What the benchmarks train: a pair of networks on noise."""
+"""The tasks of the benchmarks: a teacher and a student on random images."""
 
 import dataclasses
 import functools
@@ -12,17 +12,18 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from configs import default
-from da_jax.config.build import create_hyperparameters, create_problem
+from da_jax.config.build import build_run, create_hyperparameters, create_task
 from da_jax.data import Dataset, Examples
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models import create_model
+from da_jax.models.forward import Variables
 from da_jax.training import step
-from da_jax.training.run import Run, create_run
-from da_jax.training.state import Variables, create_train_state
+from da_jax.training.run import Run
+from da_jax.training.state import create_train_state
 
 
 def synthetic_dataset(size: int, test_size: int = 1) -> Dataset:
-    """Noise of CIFAR-100's shape: a step's time doesn't depend on the images."""
+    """Creates random images in CIFAR-100's shape: speed doesn't depend on them."""
     rng = np.random.default_rng(0)
 
     def examples(size: int) -> Examples:
@@ -34,17 +35,17 @@ def synthetic_dataset(size: int, test_size: int = 1) -> Dataset:
 
 
 @dataclasses.dataclass(frozen=True)
-class Setting:
-    """What is trained, and how.
+class TaskSpec:
+    """A distillation task and how many students are trained on it.
 
     Attributes:
-      teacher: its architecture.
-      student: the students'.
+      teacher: architecture of the teacher.
+      student: architecture of the students.
       batch_size: of a student, over all devices.
-      students: how many are trained in one program.
-      precision: of the networks.
-      probability: of the ascent; None trains without DA.
-      method: of the distillation, with its numbers from `configs/default.py`.
+      students: number of students trained in one program.
+      precision: a key of `da_jax.models.network.PRECISIONS`.
+      probability: of augmenting a batch; None trains without DA.
+      method: a key of METHODS, with its default hyperparameters.
     """
 
     teacher: str
@@ -56,7 +57,7 @@ class Setting:
     method: str = "KD"
 
     def config(self) -> ConfigDict:
-        """As `configs/` has them."""
+        """Returns the config of this task."""
         config = default.create(self.student, [self.teacher], "")
         config.batch_size = self.batch_size
         config.num_seeds = self.students
@@ -66,55 +67,60 @@ class Setting:
         config.disagreement.probability = self.probability or 0.0
         return config
 
-    def create_run(self, train_size: int, test_size: int = 1) -> Run:
-        """A run of it on noise, by a teacher that hasn't learned anything."""
+    def build_run(self, train_size: int, test_size: int = 1) -> Run:
+        """Builds a run on random images, with an untrained teacher."""
         dataset = synthetic_dataset(train_size, test_size)
         teacher = jax.jit(self.init_teacher)()
-        return create_run(self.config(), Path("runs/benchmark"), dataset, teacher)
+        return build_run(self.config(), Path("runs/benchmark"), dataset, teacher)
 
     def init_teacher(self) -> Variables:
-        """The variables of a teacher that hasn't learned anything."""
+        """Initialises the variables of an untrained teacher."""
         images = jnp.zeros((1, 32, 32, 3))
         return dict(create_model(self.teacher).init(jax.random.key(1), images))
 
     def lower_train_step(self, train_size: int) -> jax.stages.Lowered:
-        """A step of all the students on one device, before XLA optimises it."""
+        """Lowers a step of all students on one device, before XLA optimises it."""
         config = self.config()
         config.parallel = "seeds"  # no axis
         dataset = synthetic_dataset(train_size)
-        problem = create_problem(config, dataset)
-        state = jax.eval_shape(lambda: create_train_state(problem, 0))
+        task = create_task(config, dataset)
+        hyperparameters = create_hyperparameters(config, steps_per_epoch=1)
+        state = jax.eval_shape(
+            lambda: create_train_state(task, 0, hyperparameters.method)
+        )
         order = jax.ShapeDtypeStruct((train_size,), jnp.int32)
         return jax.jit(step.train_step, static_argnums=(0, 7)).lower(
-            problem,
+            task,
             (state,) * self.students,
             jax.eval_shape(self.init_teacher),
             dataset.train,
             (order,) * self.students,
             0,
-            (create_hyperparameters(config, steps_per_epoch=1),) * self.students,
+            (hyperparameters,) * self.students,
             self.batch_size,
         )
 
 
 @functools.cache
-def bytes_of_a_step(setting: Setting, train_size: int) -> int:
-    """The most that a training step's program has in memory, the data included."""
-    memory = setting.lower_train_step(train_size).compile().memory_analysis()
-    assert memory is not None, "XLA analyses all its programs"
+def step_memory(spec: TaskSpec, train_size: int) -> int:
+    """Returns a training step's peak memory in bytes, the data included."""
+    memory = spec.lower_train_step(train_size).compile().memory_analysis()
+    assert memory is not None, "XLA analyses every compiled program"
     return memory.argument_size_in_bytes + memory.temp_size_in_bytes
 
 
 def create_steps(run: Run) -> Callable[[int], Any]:
-    """Takes so many steps from the start of `run`'s data; returns what to wait for."""
-    states = run.programs.create_train_states(0)
-    orders = run.programs.epoch_orders(
-        states, len(run.batches), run.train.labels.shape[1]
-    )
+    """Returns a function that takes steps from the start of the run's data.
+
+    It takes the number of steps and returns arrays to wait for.
+    """
+    states = run.steps.create_train_states(0, run.hyperparameters)
+    orders = run.steps.epoch_orders(states, len(run.batches), run.train.labels.shape[1])
+    _, batch_size = run.batches[0]
 
     def steps(count: int) -> Any:
         nonlocal states
-        states, _ = run.programs.train_steps(
+        states, _ = run.steps.train_steps(
             states,
             run.replicated_teacher,
             run.train,
@@ -122,7 +128,7 @@ def create_steps(run: Run) -> Callable[[int], Any]:
             0,
             count,
             run.replicated_hyperparameters,
-            run.config.batch_size,
+            batch_size,
         )
         return states
 
