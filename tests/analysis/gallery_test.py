@@ -1,4 +1,4 @@
-"""The gallery's ascent: against PyTorch, the ascent of training, and direct passes."""
+"""The gallery's ascent, against PyTorch, the ascent of training and forward passes."""
 
 from pathlib import Path
 
@@ -12,14 +12,15 @@ import torch
 from configs import digits as config_file
 from da_jax.analysis import gallery
 from da_jax.analysis.pretrained import Pretrained
+from da_jax.analysis.training_gallery import TrainingGallery
 from da_jax.ascent.disagreement import normalized_mse
-from da_jax.augmentations import disagreement
 from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax.config.build import build_run, create_ascent
 from da_jax.data import Examples, digits
 from da_jax.data.preprocessing import Preprocessing
 from da_jax.models import create_model
 from da_jax.storage.model_folders import load_model
-from da_jax.training.run import create_run
+from tests.augmentations.disagreement_test import augmented
 
 TEACHER = Path("checkpoints/digits_resnet20")
 STEPS = (0, 1, 3)
@@ -105,15 +106,14 @@ def test_wanted_images_move_with_their_batches():
     for at, steps in enumerate(STEPS):
         moved = np.concatenate(
             [
-                disagreement.augment(
+                augmented(
                     DisagreementAugmentation(),
-                    disagreement.start(preprocessing.normalize(batch, jnp.float32), {}),
+                    preprocessing.normalize(batch, jnp.float32),
                     lambda images, stats: (student(images)[0], stats),
                     lambda images: teacher(images)[0],
-                    jnp.zeros(len(batch), jnp.int32),
                     RATE,
                     steps=steps,
-                ).images
+                ).batch.images
                 for batch in (images[:64], images[64:])
             ]
         )[indices]
@@ -127,18 +127,21 @@ def test_wanted_images_move_with_their_batches():
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    """Of digits on all devices, before its first step."""
+def training_gallery(tmp_path_factory):
+    """Of a run of digits on all devices, before its first step."""
     config = config_file.get_config()
     config.batch_size, config.eval_batch_size, config.gallery_every = 360, 360, 1
     dataset, teacher = digits.load(), load_model(TEACHER).variables
-    return create_run(config, tmp_path_factory.mktemp("run"), dataset, teacher)
+    run = build_run(config, tmp_path_factory.mktemp("run"), dataset, teacher)
+    return TrainingGallery(run, dataset.test, *create_ascent(config))
 
 
-def test_on_several_devices_a_run_shows_its_first_student(run):
-    assert run.programs.num_devices == jax.device_count() > 1
-    student, *_ = run.programs.students(run.programs.create_train_states(0))
-    shown = run.gallery.ascend(student.variables)
+def test_on_several_devices_a_run_shows_its_first_student(training_gallery):
+    run = training_gallery.run
+    assert run.steps.num_devices == jax.device_count() > 1
+    states = run.steps.create_train_states(0, run.hyperparameters)
+    student, *_ = run.steps.students(states)
+    shown = training_gallery.ascend(student.variables)
     dataset = digits.load()
     images = dataset.preprocessing.normalize(
         dataset.test.images[shown.indices], jnp.float32
@@ -154,9 +157,9 @@ def test_on_several_devices_a_run_shows_its_first_student(run):
     expected = normalized_mse(*logits)
     np.testing.assert_allclose(shown.disagreement[0], expected, rtol=1e-4)
     assert np.all(np.diff(shown.disagreement.mean(axis=1)) > 0)
-    assert shown.distances[1].max() <= 1.0001 * run.config.disagreement.learning_rate
+    assert shown.distances[1].max() <= 1.0001 * training_gallery.learning_rate
     assert shown.is_finite
-    assert run.gallery.draw(shown).shape[0] == 1  # page
+    assert training_gallery.draw(shown).shape[0] == 1  # page
 
 
 def test_images_by_chance_are_of_one_batch_if_they_can_be():
