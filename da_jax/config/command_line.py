@@ -62,6 +62,8 @@ def complete(config: ConfigDict) -> ConfigDict:
             *sections, name = field.split(".")
             section = config
             for each in sections:
-                section = section.setdefault(each, ConfigDict())
+                if each not in section:
+                    section[each] = ConfigDict()
+                section = section[each]
             section[name] = tuple(value) if isinstance(value, list) else value
     return config
