@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import configs
 from configs import default, teacher
@@ -135,6 +136,26 @@ def test_a_method_is_a_word_with_the_pair_s_values():
     assert (config.method, config.augmentation) == ("ReviewKD", "pgd")
     assert config.ReviewKD.review_weight == 5.0
     assert load("resnet8x4", "wrn_40_2").ReviewKD.review_weight == 1.0
+
+
+def test_ints_in_a_user_s_section_are_traced_floats():
+    config = load("digits", "kd")
+    reference = create_hyperparameters(config, 1).method
+    config.KD = ConfigDict({"kd_weight": 1, "temperature": 4})
+    found = create_hyperparameters(config, 1).method
+    assert found == reference | {"kd_weight": 1.0}
+    assert {type(value) for value in found.values()} == {float}
+    task = create_task(config, load_shapes())
+    assert task == create_task(load("digits", "kd"), load_shapes())
+
+
+def test_without_labels_the_cross_entropy_has_no_weight():
+    config = load("digits", "kd")
+    with_labels = create_hyperparameters(config, 1).method
+    config.use_labels = False
+    assert with_labels["ce_weight"] > 0
+    found = create_hyperparameters(config, 1).method
+    assert found == with_labels | {"ce_weight": 0.0}
 
 
 REFUSED = {
