@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import measure
-from benchmarks.task import TaskSpec, step_memory, create_steps
+from benchmarks.task import TaskSpec, create_steps, step_memory
 from da_jax.errors import unknown_name
 from da_jax.methods import METHODS
 from da_jax.training.compilation import configure_compiler

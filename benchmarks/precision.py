@@ -12,7 +12,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-from da_jax.training.draw import Drawn
 
 from benchmarks import measure
 from configs import default

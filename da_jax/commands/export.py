@@ -59,7 +59,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     """
     from da_jax.analysis.report.runs import is_run_folder, read_run
     from da_jax.storage.files import read_json
-    from da_jax.training.metrics import judged_top1
+    from da_jax.training.metrics import evaluated_top1
 
     if not is_run_folder(checkpoint):
         return read_json(checkpoint / "model.json")
@@ -69,7 +69,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     origin = {"run": run.config["name"], "dataset": run.config["dataset"]}
     if not run.seeds:
         return origin
-    best = max(run.seeds, key=lambda seed: judged_top1(seed["best"]))
+    best = max(run.seeds, key=lambda seed: evaluated_top1(seed["best"]))
     return {**origin, "seed": best["seed"], **best["last" if last else "best"]}
 
 

@@ -28,12 +28,11 @@ SHARED_SECTIONS = {"noise": "disagreement"}
 
 
 def to_record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config's schema version and the fields in use."""
-    return {"schema": SCHEMA, **in_use(config)}
+    """Returns a config's schema version, and the config without unused sections."""
+    return {"schema": SCHEMA, **_with_sections(config, _sections_read(config))}
 
 
-def in_use(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config without the sections that nothing reads."""
+def _sections_read(config: Mapping[str, Any]) -> set[str]:
     augmentation = config["augmentation"]
     read = {
         "teacher",
@@ -43,10 +42,14 @@ def in_use(config: Mapping[str, Any]) -> dict[str, Any]:
     }
     if config.get("wandb", {}).get("mode"):
         read.add("wandb")
+    return read
+
+
+def _with_sections(config: Mapping[str, Any], sections: set[str]) -> dict[str, Any]:
     return {
         name: value
         for name, value in config.items()
-        if not isinstance(value, Mapping) or name in read
+        if not isinstance(value, Mapping) or name in sections
     }
 
 
@@ -69,14 +72,13 @@ def differing_configs(
       recorded: one from a file, maybe of an earlier version.
       defaults: of the fields that the file may lack.
     """
-    # A section of another method or augmentation is no field that differs.
-    sections = {name for name, value in config.items() if isinstance(value, Mapping)}
-    absent = sections - recorded.keys()
-    present = {name: value for name, value in config.items() if name not in absent}
+    # The section of a method or augmentation that only one of them uses isn't compared:
+    # its name differs already.
+    shared = _sections_read(config) & _sections_read(recorded)
     return differing_fields(
-        in_use(present),
-        in_use(recorded),
-        {name: value for name, value in defaults.items() if name not in absent},
+        _with_sections(config, shared),
+        _with_sections(recorded, shared),
+        _with_sections(defaults, shared),
     )
 
 

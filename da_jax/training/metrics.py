@@ -49,8 +49,8 @@ def by_seed(record: Record) -> list[Record]:
     return record.get("seeds", [record])
 
 
-def judging_split(record: Record) -> str:
-    """What judged an epoch: `test` as in the original, or `validation`, held out."""
+def evaluation_split(record: Record) -> str:
+    """Returns what an epoch was evaluated on: `test` as in the original, or `validation`."""
     is_held_out = "validation_top1" in by_seed(record)[0]
     return "validation" if is_held_out else "test"
 
@@ -70,9 +70,9 @@ def evaluated(history: list[Record]) -> list[Record]:
     ]
 
 
-def judged_top1(record: Record) -> float:
-    """The top-1 accuracy in % by which an epoch is judged."""
-    top1: float = record[f"{judging_split(record)}_top1"]
+def evaluated_top1(record: Record) -> float:
+    """Returns the top-1 accuracy, in %, by which epochs are compared."""
+    top1: float = record[f"{evaluation_split(record)}_top1"]
     return top1
 
 
@@ -85,7 +85,7 @@ def console_line(record: Record) -> str:
         f"train {record['train_top1']:.2f} %",
     ]
     if evaluated([record]):
-        split = judging_split(record)
+        split = evaluation_split(record)
         parts.append(
             f"{split} {record[f'{split}_top1']:.2f} %"
             f" (top-5 {record[f'{split}_top5']:.2f} %)"

@@ -16,13 +16,13 @@ from da_jax.training.metrics import (
     Record,
     by_seed,
     evaluated,
-    judged_top1,
-    judging_split,
+    evaluated_top1,
+    evaluation_split,
 )
 
 FIGURES = ("top1", "top5", "loss")
 PROTOCOLS = {"test": "test-best", "validation": "validation"}
-"""How an epoch was chosen, by the split that judged it."""
+"""How the best epoch was chosen, by the split that epochs were evaluated on."""
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
@@ -35,7 +35,7 @@ def best_record(history: list[Record], student: int) -> Record:
     """
     best = max(
         evaluated(history),
-        key=lambda record: judged_top1(by_seed(record)[student]),
+        key=lambda record: evaluated_top1(by_seed(record)[student]),
     )
     return {"epoch": best["epoch"], **by_seed(best)[student]}
 
@@ -48,7 +48,7 @@ def best_student(history: list[Record]) -> int:
     if not evaluated(history):
         return 0
     count = len(by_seed(history[-1]))
-    top1 = [judged_top1(best_record(history, student)) for student in range(count)]
+    top1 = [evaluated_top1(best_record(history, student)) for student in range(count)]
     return top1.index(max(top1))
 
 
@@ -80,7 +80,7 @@ def create_results(
             seed[which] |= test
     return {
         "config": config,
-        "protocol": PROTOCOLS[judging_split(history[-1])],
+        "protocol": PROTOCOLS[evaluation_split(history[-1])],
         "best": summary([seed["best"] for seed in seeds]),
         "last": summary([seed["last"] for seed in seeds]),
         "seeds": seeds,
@@ -114,7 +114,7 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
     records = evaluated(history)
     if not records:
         return seeds
-    split = judging_split(records[-1])
+    split = evaluation_split(records[-1])
     names = ("epoch", *(f"{split}_{figure}" for figure in FIGURES))
     for student, last in enumerate(by_seed(records[-1])):
         seed = first_seed + student

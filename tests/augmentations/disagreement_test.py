@@ -1,4 +1,4 @@
-"""The ascent by itself, against PyTorch's scheduler and its own algebra."""
+"""The augmentations by themselves, against PyTorch's scheduler and algebra."""
 
 import jax
 import jax.numpy as jnp
@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from da_jax.augmentations import PGD, RandomDirection, disagreement
-from da_jax.augmentations.disagreement import DIVERGENCES, DisagreementAugmentation
+from da_jax.ascent.disagreement import DIVERGENCES
+from da_jax.augmentations import PGD, Augmentation, Context, RandomDirection
+from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax.data.batch import Batch
 from da_jax.errors import UserError
 
 LABELS = np.array([0, 2, 4, 1])
@@ -29,32 +31,50 @@ def images(dtype=jnp.float32):
     return jax.random.normal(jax.random.key(1), (4, 2, 2, 3), dtype)
 
 
+def augmented(augmentation, images, student, teacher, learning_rate, **scalars):
+    """The batch after its augmentation, whose coin is heads unless `scalars` differ."""
+    context = Context(
+        student=student,
+        teacher=teacher,
+        batch_stats={},
+        hyperparameters={
+            "probability": 1.0,
+            "learning_rate": learning_rate,
+            "steps": 1,
+            "target": 0.0,
+            "radius": jnp.inf,
+            **scalars,
+        },
+        scale=jnp.ones((), images.dtype),
+        coin_key=jax.random.key(3),
+        noise_key=jax.random.key(2),
+        axis_name=None,
+    )
+    labels = jnp.resize(LABELS, len(images))
+    return augmentation(Batch(images, labels, jnp.arange(len(images))), context)
+
+
 def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
-    """Fed a disagreement that rises, stalls and wavers, as v² of logits [1 − v, v]."""
+    """Given a disagreement that rises, stalls and wavers, as v² of logits [1 − v, v].
+
+    Adam's update of a constant gradient is its learning rate, so the images show it.
+    """
     learning_rate = 0.01778
     noise = np.random.default_rng(0).normal(size=60)
     values = 0.5 + 0.004 * np.minimum(np.arange(60), 15) + 0.003 * noise
-    optimizer = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], learning_rate)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")
-
-    @jax.jit
-    def advance(ascent, value):
-        return disagreement.ascent_step(
-            DisagreementAugmentation(),
-            ascent,
-            lambda images, stats: (jnp.array([[1 - value, value]] * 4), stats),
-            lambda images: jnp.array([[1.0, 0.0]] * 4),
-            LABELS,
-            learning_rate,
-        )
-
-    ascent = disagreement.start(images(jnp.float64), {})
+    parameter = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], learning_rate)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(parameter, "min")
+    optimizer = DisagreementAugmentation().optimizer(learning_rate, batch_size=4)
+    x = jnp.zeros(())
+    state = optimizer.init(x)
     rates = set()
     for value in values:
-        rate = float(ascent.plateau.scale) * learning_rate
-        assert rate == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        update, state = jax.jit(optimizer.update)(
+            jnp.full((), -1e9), state, x, value=-(value**2)
+        )
+        rate = parameter.param_groups[0]["lr"]
+        assert float(update) == pytest.approx(rate, rel=1e-12)
         rates.add(rate)
-        ascent = advance(ascent, value)
         scheduler.step(-(value**2))
     assert len(rates) >= 3  # it was cut, and again
 
@@ -63,32 +83,36 @@ def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
 def test_ascent_raises_the_disagreement(divergence):
     student, teacher = linear_networks()
     augmentation = DisagreementAugmentation(divergence=divergence)
-    start = disagreement.start(images(), {})
-    end = disagreement.augment(
-        augmentation, start, student, teacher, LABELS, 1e-3, steps=5
-    )
+    end = augmented(augmentation, images(), student, teacher, 1e-3, steps=5)
 
     def value(images):
         logits, _ = student(images, {})
-        return float(augmentation.distance(logits, teacher(images)).mean())
+        return float(augmentation.disagreement(logits, teacher(images)).mean())
 
-    assert value(end.images) > value(start.images) > 0
-    assert value(start.images) == pytest.approx(float(end.initial_disagreement))
+    assert value(end.batch.images) > value(images()) > 0
+    before = float(end.measurements["disagreement_before"])
+    assert value(images()) == pytest.approx(before)
 
 
 @pytest.mark.parametrize(("steps", "learning_rate"), [(0, 0.1), (3, 0.0)])
 def test_no_steps_or_no_rate_leave_the_images(steps, learning_rate):
-    student, teacher = linear_networks()
-    end = disagreement.augment(
+    end = augmented(
         DisagreementAugmentation(),
-        disagreement.start(images(), {}),
-        student,
-        teacher,
-        LABELS,
+        images(),
+        *linear_networks(),
         learning_rate,
         steps=steps,
     )
-    np.testing.assert_array_equal(end.images, images())
+    np.testing.assert_array_equal(end.batch.images, images())
+
+
+def test_the_base_class_is_the_identity():
+    batch, end = images(), augmented(Augmentation(), images(), None, None, 1.0)
+    np.testing.assert_array_equal(end.batch.images, batch)
+    np.testing.assert_array_equal(end.batch.labels, LABELS)
+    assert end.batch_stats == {} and end.measurements == {}
+    assert Augmentation().metrics({}, batch, None) == {}
+    assert Augmentation().adapt(2.0, {}, {}) == 2.0
 
 
 def test_reference_batch_undoes_the_size_of_the_batch(x64):
@@ -97,14 +121,13 @@ def test_reference_batch_undoes_the_size_of_the_batch(x64):
     batch = images(jnp.float64)
 
     def move(batch, reference_batch):
-        return disagreement.augment(
+        return augmented(
             DisagreementAugmentation(reference_batch=reference_batch),
-            disagreement.start(batch, {}),
+            batch,
             lambda images, stats: (1e-6 + student(images, stats)[0], stats),
             teacher,
-            jnp.resize(LABELS, len(batch)),
             0.1,
-        ).images
+        ).batch.images
 
     eightfold = move(jnp.concatenate([batch] * 8), 0)[: len(batch)]
     np.testing.assert_allclose(move(batch, 8 * len(batch)), eightfold, rtol=1e-9)
@@ -115,12 +138,10 @@ def test_unknown_divergence_lists_the_known_ones():
         DisagreementAugmentation(divergence="cosine")
 
 
-def moved(augmentation, batch, learning_rate=0.01, **options):
-    student, teacher = linear_networks(batch.dtype)
-    start = disagreement.start(batch, {})
-    return disagreement.augment(
-        augmentation, start, student, teacher, LABELS, learning_rate, **options
-    )
+def moved(augmentation, batch, learning_rate=0.01, **scalars):
+    networks = linear_networks(batch.dtype)
+    end = augmented(augmentation, batch, *networks, learning_rate, **scalars)
+    return end.batch.images
 
 
 def test_pgd_raises_the_cross_entropy_inside_its_box(x64):
@@ -132,21 +153,23 @@ def test_pgd_raises_the_cross_entropy_inside_its_box(x64):
         return -log_p[np.arange(4), LABELS]
 
     end = moved(PGD(), batch, 0.01, steps=10, radius=0.025)
-    assert jnp.all(loss(end.images) > loss(batch))
-    farthest = jnp.abs(end.images - batch).max()
+    assert jnp.all(loss(end) > loss(batch))
+    farthest = jnp.abs(end - batch).max()
     assert farthest == pytest.approx(0.025, rel=1e-9)
     one = moved(PGD(), batch, 0.01)
-    np.testing.assert_allclose(jnp.abs(one.images - batch), 0.01, rtol=1e-9)
+    np.testing.assert_allclose(jnp.abs(one - batch), 0.01, rtol=1e-9)
 
 
 def test_noise_goes_as_far_as_the_ascent_in_another_direction(x64):
     batch = images(jnp.float64)
-    noise = jax.random.uniform(jax.random.key(2), batch.shape, jnp.float64, -1, 1)
+    # Without a step of ascent the random start is the noise itself.
+    noise = moved(DisagreementAugmentation(random_init=True), batch, steps=0)
+    assert jnp.all(jnp.abs(noise) <= 1) and jnp.std(noise) > 0.4
     ascended = moved(DisagreementAugmentation(), batch, steps=3)
-    random = moved(RandomDirection(), batch, steps=3, noise=lambda: noise)
+    random = moved(RandomDirection(), batch, steps=3)
 
     def flat(end):
-        return (end.images - batch).reshape(4, -1)
+        return (end - batch).reshape(4, -1)
 
     norms = jnp.linalg.norm(flat(ascended), axis=1)
     np.testing.assert_allclose(jnp.linalg.norm(flat(random), axis=1), norms, rtol=1e-9)
@@ -157,5 +180,5 @@ def test_noise_goes_as_far_as_the_ascent_in_another_direction(x64):
         norms * jnp.linalg.norm(noise.reshape(4, -1), axis=1),
         rtol=1e-9,
     )
-    still = moved(RandomDirection(), batch, 0.0, steps=3, noise=lambda: noise)
-    np.testing.assert_array_equal(still.images, batch)
+    still = moved(RandomDirection(), batch, 0.0, steps=3)
+    np.testing.assert_array_equal(still, batch)

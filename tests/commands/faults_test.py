@@ -137,9 +137,9 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
 @pytest.mark.slow
 def test_of_several_seeds_the_others_go_on(tmp_path):
     done = in_python(
-        "import jax; from da_jax.training.parallel import Programs as P;"
+        "import jax; from da_jax.training.parallel import PmappedSteps as P;"
         "create = P.create_train_states;"
-        "P.create_train_states = lambda self, seed: ((states := create(self, seed))[0],"
+        "P.create_train_states = lambda self, *of: ((states := create(self, *of))[0],"
         " states[1].replace(params=jax.tree.map(lambda p: p * float('nan'),"
         " states[1].params)))",
         *COMMAND,

@@ -33,8 +33,7 @@ def in_python(preparation, *arguments):
     """The main command in a process that has prepared itself first."""
     return main(
         f"import sys; {preparation}; sys.argv = {['da_jax.main', *arguments]};"
-        "import da_jax.commands.command_line, da_jax.main;"
-        "da_jax.commands.command_line.run(da_jax.main.main)",
+        "import da_jax.main; da_jax.main.main()",
         module=None,
     )
 
@@ -124,8 +123,8 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert_same_records(first, records(workdir))
 
     done = in_python(
-        "from da_jax.training.parallel import Programs; import tqdm;"
-        "Programs.runs_ahead = property(lambda self: True, lambda self, value: None);"
+        "from da_jax.training.parallel import PmappedSteps as P; import tqdm;"
+        "P.runs_ahead = property(lambda self: True, lambda self, value: None);"
         "tqdm.tqdm.write = lambda line: print(line, 'tensorflow' in sys.modules)",
         *("--config=configs/digits.py", f"--workdir={tmp_path / 'ahead'}", *SHORT),
         *("--config.num_epochs=2", "--config.gallery_every=2"),
@@ -233,7 +232,7 @@ def test_what_is_held_out_chooses_and_the_test_set_is_read_at_the_end(tmp_path):
 
 
 def test_fewer_evaluations_change_nothing_else(tmp_path):
-    """Two seeds judged by held-out images, resumed where there was no evaluation."""
+    """Two seeds evaluated on held-out images, resumed where there was no evaluation."""
     command = (
         *("--config=configs/digits.py", *SHORT, "--config.num_seeds=2"),
         *("--config.train_size=900", "--config.validation_size=180"),
@@ -258,11 +257,13 @@ def test_fewer_evaluations_change_nothing_else(tmp_path):
         ]
 
     assert of_seeds(few, "train") == of_seeds(every, "train")
-    judged = of_seeds(every, "validation")
-    assert of_seeds(few, "validation") == [[{}, {}]] * 3 + judged[3:]
+    evaluated = of_seeds(every, "validation")
+    assert of_seeds(few, "validation") == [[{}, {}]] * 3 + evaluated[3:]
     results = json.loads((few / "results.json").read_text())
     for index, seed in enumerate(results["seeds"]):
-        top1 = {epoch: judged[epoch - 1][index]["validation_top1"] for epoch in (4, 5)}
+        top1 = {
+            epoch: evaluated[epoch - 1][index]["validation_top1"] for epoch in (4, 5)
+        }
         assert seed["best"]["epoch"] == max(top1, key=top1.get)
         assert seed["best"]["validation_top1"] == max(top1.values())
         assert seed["last"]["epoch"] == 5
@@ -311,13 +312,13 @@ def two_processes(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("split", ["batch", "seeds"])
-def test_of_two_processes_the_first_writes_and_both_resume(tmp_path, split):
+@pytest.mark.parametrize("parallel", ["batch", "seeds"])
+def test_of_two_processes_the_first_writes_and_both_resume(tmp_path, parallel):
     workdir = tmp_path / "run"
     command = (
         *("--config=configs/digits.py", f"--workdir={workdir}", *SHORT),
         *("--config.num_epochs=2", "--config.num_seeds=2"),
-        f"--config.parallel={split}",
+        f"--config.parallel={parallel}",
     )
     first, second = two_processes(*command)
     assert "2 seeds" in first and "epoch" not in second

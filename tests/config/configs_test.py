@@ -9,19 +9,17 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 import configs
 from configs import default, teacher
-from da_jax.config.build import (
-    check_config,
-    create_hyperparameters,
-    create_problem,
-)
+from da_jax.config.build import create_hyperparameters, create_task
+from da_jax.config.checks import check_config
 from da_jax.data import Dataset, Examples, digits
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
 from da_jax.models import MODELS
-from da_jax.training.parallel import Programs
+from da_jax.training.parallel import PmappedSteps
 from da_jax.training.state import create_train_state
 from tests import golden
 from tests.parity import variables
@@ -99,28 +97,29 @@ def test_one_step_of_every_config(name, variant):
     dataset = Dataset(examples, lambda: examples, 100, PREPROCESSING)
     if config.dataset == "digits":
         dataset = digits.load()
-    programs = Programs(create_problem(config, dataset), devices=jax.devices()[:1])
+    steps = PmappedSteps(create_task(config, dataset), devices=jax.devices()[:1])
     teacher = None
     if config.teacher.model:
         teacher = variables(config.teacher.model, 2, np.float32)
         if config.dataset == "digits":
             fc = teacher["params"]["fc"]
             teacher["params"]["fc"] = {k: leaf[..., :10] for k, leaf in fc.items()}
-    before = programs.create_train_states(0)
-    (kept,) = programs.students(before)
-    after, _ = programs.train_steps(
+    hyperparameters = create_hyperparameters(config, 1)
+    before = steps.create_train_states(0, hyperparameters)
+    (kept,) = steps.students(before)
+    after, _ = steps.train_steps(
         before,
-        programs.replicate(teacher),
-        programs.replicate(dataset.train),
-        programs.epoch_orders(before, 1, len(dataset.train.labels)),
+        steps.replicate(teacher),
+        steps.replicate(dataset.train),
+        steps.epoch_orders(before, 1, len(dataset.train.labels)),
         0,
         1,
-        programs.replicate_students([create_hyperparameters(config, 1)]),
+        steps.replicate_students([hyperparameters]),
         2,
     )
-    (figures,) = programs.mean_metrics(tuple(s.metrics for s in after))
-    assert np.isfinite(figures["loss"])
-    (moved,) = programs.students(after)
+    (metrics,) = steps.mean_metrics(tuple(s.metrics for s in after))
+    assert np.isfinite(metrics["loss"])
+    (moved,) = steps.students(after)
     assert moved.step == 1
     changed = jax.tree.map(
         lambda a, b: not np.array_equal(a, b), kept.params, moved.params
@@ -129,7 +128,7 @@ def test_one_step_of_every_config(name, variant):
     jax.clear_caches()  # as in conftest: these are too many for one module
 
 
-def test_a_method_is_a_word_with_the_pair_s_numbers():
+def test_a_method_is_a_word_with_the_pair_s_values():
     config = load("resnet20", "DKD,none")
     assert (config.method, config.augmentation, config.DKD.beta) == ("DKD", "none", 2.0)
     assert config.name == "resnet56_resnet20_DKD_none"
@@ -137,6 +136,26 @@ def test_a_method_is_a_word_with_the_pair_s_numbers():
     assert (config.method, config.augmentation) == ("ReviewKD", "pgd")
     assert config.ReviewKD.review_weight == 5.0
     assert load("resnet8x4", "wrn_40_2").ReviewKD.review_weight == 1.0
+
+
+def test_ints_in_a_user_s_section_are_traced_floats():
+    config = load("digits", "kd")
+    reference = create_hyperparameters(config, 1).method
+    config.KD = ConfigDict({"kd_weight": 1, "temperature": 4})
+    found = create_hyperparameters(config, 1).method
+    assert found == reference | {"kd_weight": 1.0}
+    assert {type(value) for value in found.values()} == {float}
+    task = create_task(config, load_shapes())
+    assert task == create_task(load("digits", "kd"), load_shapes())
+
+
+def test_without_labels_the_cross_entropy_has_no_weight():
+    config = load("digits", "kd")
+    with_labels = create_hyperparameters(config, 1).method
+    config.use_labels = False
+    assert with_labels["ce_weight"] > 0
+    found = create_hyperparameters(config, 1).method
+    assert found == with_labels | {"ce_weight": 0.0}
 
 
 REFUSED = {
@@ -157,9 +176,9 @@ def test_every_method_fits_every_pair_or_says_why_not(name):
     for teacher_name in importlib.import_module(f"configs.{name}").TEACHERS:
         for method in default.methods():
             config = load(name, f"{teacher_name},{method}")
-            problem = create_problem(config, dataset)
-            problem = dataclasses.replace(problem, axis_name=None)
-            create = functools.partial(create_train_state, problem, 0)
+            task = create_task(config, dataset)
+            task = dataclasses.replace(task, axis_name=None)
+            create = functools.partial(create_train_state, task, 0)
             if (name, teacher_name, method) in REFUSED:
                 with pytest.raises(UserError, match=f"method {method}"):
                     jax.eval_shape(create)

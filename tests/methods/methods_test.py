@@ -11,7 +11,7 @@ import pytest
 from configs import default
 from configs import digits as digits_config
 from da_jax import declarations
-from da_jax.config.build import create_hyperparameters, create_problem
+from da_jax.config.build import create_hyperparameters, create_task
 from da_jax.data import digits
 from da_jax.errors import UserError
 from da_jax.methods import (
@@ -31,7 +31,7 @@ from da_jax.storage.run_checkpoints import (
     from_tree,
     to_tree,
 )
-from da_jax.training.parallel import Programs
+from da_jax.training.parallel import PmappedSteps
 
 
 def test_every_method_has_a_section_in_the_config():
@@ -220,30 +220,30 @@ def test_distillation_needs_a_teacher(name):
 
 
 def digits_run(name, augmentation, optimizer):
-    """Two students of seeds 0 and 1 on two devices, and what their steps take."""
+    """Steps on two devices, two students at their start, and a function that trains."""
     config = digits_config.get_config("none")
     config.method, config.augmentation = name, augmentation
     config.optimizer.name = optimizer
     if name == "vanilla":
         config.teacher.model = ""
     dataset = digits.load()
-    made = Programs(
-        create_problem(config, dataset), 2, "batch", devices=jax.devices()[:2]
-    )
+    made = PmappedSteps(create_task(config, dataset), 2, devices=jax.devices()[:2])
     teacher = None
     if config.teacher.model:
         teacher = load_model(Path(config.teacher.checkpoint)).variables
-    numbers = create_hyperparameters(config, steps_per_epoch=100)
-    examples = made.replicate(dataset.train)
-    fixed = made.replicate(teacher), examples, made.replicate_students([numbers] * 2)
+    hyperparameters = create_hyperparameters(config, steps_per_epoch=100)
+    teacher, examples = made.replicate(teacher), made.replicate(dataset.train)
+    of_both = made.replicate_students([hyperparameters] * 2)
+
+    def create_states():
+        return made.create_train_states(0, hyperparameters)
 
     def steps(states, first, count):
-        teacher, examples, numbers = fixed
         orders = made.epoch_orders(states, 100, len(dataset.train.labels))
-        arguments = (teacher, examples, orders, first * 8, count, numbers, 8)
+        arguments = (teacher, examples, orders, first * 8, count, of_both, 8)
         return made.train_steps(states, *arguments)[0]
 
-    return made, steps
+    return made, create_states, steps
 
 
 @pytest.mark.slow
@@ -260,10 +260,10 @@ def digits_run(name, augmentation, optimizer):
 def test_every_method_trains_is_kept_and_goes_on(
     tmp_path, name, augmentation, optimizer
 ):
-    made, steps = digits_run(name, augmentation, optimizer)
-    begun = made.students(made.create_train_states(0))
-    whole = made.students(steps(made.create_train_states(0), 0, 3))
-    halfway = made.students(steps(made.create_train_states(0), 0, 2))
+    made, create_states, steps = digits_run(name, augmentation, optimizer)
+    begun = made.students(create_states())
+    whole = made.students(steps(create_states(), 0, 3))
+    halfway = made.students(steps(create_states(), 0, 2))
 
     checkpoints = RunCheckpoints(tmp_path)
     best = [student.variables for student in halfway]

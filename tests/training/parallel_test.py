@@ -1,4 +1,4 @@
-"""The same numbers whatever the devices, processes, seeds and compositions.
+"""The same results for every number of devices, processes, seeds and compositions.
 
 Twenty steps of Disagreement Augmentation, resnet8 → resnet8, from one device on which
 each student is alone, to eight devices, two processes and several students at once.
@@ -17,21 +17,21 @@ import numpy as np
 import optax
 import pytest
 
-from da_jax.augmentations import disagreement
+from da_jax.augmentations import ascent
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data import Dataset, Examples, digits
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
 from da_jax.methods import create_method
 from da_jax.models import create_model
-from da_jax.training.parallel import AXIS_NAME, Programs, batch_axis
-from da_jax.training.state import Problem
+from da_jax.training.parallel import AXIS_NAME, PmappedSteps, batch_axis
+from da_jax.training.state import Task
 from tests import golden
 from tests.parity import variables
-from tests.training.step_test import PLAIN_KD, numbers
+from tests.training.step_test import PLAIN_KD, scalars
 
 STEPS = 20
-HYPERPARAMETERS = (numbers(PLAIN_KD, probability=0.7374),)
+HYPERPARAMETERS = (scalars(PLAIN_KD, probability=0.7374),)
 BATCH_SIZE = 8
 
 
@@ -43,7 +43,7 @@ def load(name):
     return Dataset(Examples(images, labels), lambda: test, 100, PREPROCESSING)
 
 
-def problem(dataset, dtype, axis_name, statistics_axis):
+def create_task(dataset, dtype, axis_name, statistics_axis):
     network = functools.partial(
         create_model,
         num_classes=dataset.num_classes,
@@ -51,7 +51,7 @@ def problem(dataset, dtype, axis_name, statistics_axis):
         precision="highest",
         axis_name=statistics_axis,
     )
-    return Problem(
+    return Task(
         student=network("resnet8"),
         teacher=network("resnet8"),
         method=create_method("KD"),
@@ -70,7 +70,7 @@ def train(
     steps=STEPS,
     seed=0,
     students=1,
-    split="batch",
+    parallel="batch",
     composition="unrolled",
     statistics_axis=AXIS_NAME,
     hyperparameters=HYPERPARAMETERS,
@@ -78,12 +78,12 @@ def train(
     """The students after `steps`, a program for the first and one for the others; their
     metrics of all the steps and of the evaluation."""
     dataset = load(name)
-    if split == "seeds":
+    if parallel == "seeds":
         statistics_axis = None
-    made = Programs(
-        problem(dataset, dtype, batch_axis(split), statistics_axis),
+    made = PmappedSteps(
+        create_task(dataset, dtype, batch_axis(parallel), statistics_axis),
         students,
-        split,
+        parallel,
         devices=jax.devices()[:devices],
         composition=composition,
     )
@@ -95,8 +95,8 @@ def train(
     examples = made.replicate(dataset.train)
     if len(hyperparameters) == 1:
         hyperparameters *= students
+    states = made.create_train_states(seed, hyperparameters[0])
     hyperparameters = made.replicate_students(hyperparameters)
-    states = made.create_train_states(seed)
     orders = made.epoch_orders(states, steps, len(dataset.train.labels))
     for first, last in ((0, 1), (1, steps))[:steps]:
         states, _ = made.train_steps(
@@ -125,10 +125,8 @@ def alone(name, dtype=jnp.float64, seed=0, steps=STEPS):
 
 
 TRIALS = (
-    numbers(PLAIN_KD, 0.001, probability=1.0, ascent_steps=2),
-    numbers(PLAIN_KD | {"temperature": 2.0}, 0.1, probability=0.3).replace(
-        learning_rate=0.01
-    ),
+    scalars(PLAIN_KD, 0.001, probability=1.0, ascent_steps=2),
+    scalars(PLAIN_KD | {"temperature": 2.0}, 0.1, probability=0.3, learning_rate=0.01),
 )
 
 
@@ -194,13 +192,12 @@ def test_statistics_of_a_device_s_own_would_show(x64):
 
 
 def test_means_of_a_device_s_own_would_show(x64, monkeypatch):
-    ascent_step = disagreement.ascent_step
+    take_steps = ascent.take_steps
 
-    def local(*arguments):
-        *without_axis, _ = arguments
-        return ascent_step(*without_axis, None)
+    def local(*arguments, **options):
+        return take_steps(*arguments, **options | {"axis_name": None})
 
-    monkeypatch.setattr(disagreement, "ascent_step", local)
+    monkeypatch.setattr(ascent, "take_steps", local)
     (student,), _ = train("cifar100", devices=2)
     assert distance(student.params, alone("cifar100")[0].params) > 1e-6
 
@@ -230,23 +227,23 @@ def test_students_of_other_numbers_equal_themselves_alone(x64, composition):
 @pytest.mark.parametrize("composition", ["unrolled", "vmapped"])
 def test_students_on_devices_of_their_own_equal_themselves_alone(x64, composition):
     students, measured = train(
-        "cifar100", students=4, devices=2, split="seeds", composition=composition
+        "cifar100", students=4, devices=2, parallel="seeds", composition=composition
     )
     for seed, found in enumerate(zip(students, measured, strict=True)):
         assert_same(found, alone("cifar100", seed=seed))
 
 
-def one_of_two_processes(address, process, split, file):
+def one_of_two_processes(address, process, parallel, file):
     """A process of the test below; the first writes the students to `file`."""
-    from da_jax.training import parallel
+    from da_jax.training import processes
 
-    parallel.start_processes(address, 2, int(process))
+    processes.start_processes(address, 2, int(process))
     jax.config.update("jax_enable_x64", True)
     assert (jax.process_count(), jax.device_count()) == (2, 4)
-    count = 4 if split == "seeds" else 1
-    students, measured = train("cifar100", devices=4, students=count, split=split)
-    assert parallel.from_first_process([int(process)]) == [0]
-    if parallel.is_first_process():
+    count = 4 if parallel == "seeds" else 1
+    students, measured = train("cifar100", devices=4, students=count, parallel=parallel)
+    assert processes.from_first_process([int(process)]) == [0]
+    if processes.is_first_process():
         leaves = [jax.tree.leaves(student) for student in students]
         losses = [metrics["loss"] for metrics, _ in measured]
         np.savez(
@@ -260,8 +257,8 @@ def one_of_two_processes(address, process, split, file):
         )
 
 
-@pytest.mark.parametrize("split", ["batch", slow("seeds")])
-def test_two_processes_of_two_devices(x64, tmp_path, split):
+@pytest.mark.parametrize("parallel", ["batch", slow("seeds")])
+def test_two_processes_of_two_devices(x64, tmp_path, parallel):
     with socket.socket() as free:
         free.bind(("localhost", 0))
         address = f"localhost:{free.getsockname()[1]}"
@@ -276,7 +273,7 @@ def test_two_processes_of_two_devices(x64, tmp_path, split):
                 program,
                 address,
                 str(process),
-                split,
+                parallel,
                 str(tmp_path / "students.npz"),
             ],
             cwd=Path(__file__).parent.parent.parent,
@@ -290,7 +287,7 @@ def test_two_processes_of_two_devices(x64, tmp_path, split):
         _, errors = process.communicate(timeout=600)
         assert process.returncode == 0, errors
     with np.load(tmp_path / "students.npz") as found:
-        for seed in range(4 if split == "seeds" else 1):
+        for seed in range(4 if parallel == "seeds" else 1):
             student, (metrics, _) = alone("cifar100", seed=seed)
             assert found["losses"][seed] == pytest.approx(metrics["loss"], rel=1e-9)
             expected = jax.tree.leaves(student)
@@ -301,17 +298,17 @@ def test_two_processes_of_two_devices(x64, tmp_path, split):
 def test_what_does_not_divide_is_refused():
     dataset = load("cifar100")
 
-    def made(devices, students=1, split="batch"):
-        axis_name = batch_axis(split)
-        return Programs(
-            problem(dataset, jnp.float32, axis_name, axis_name),
+    def made(devices, students=1, parallel="batch"):
+        axis_name = batch_axis(parallel)
+        return PmappedSteps(
+            create_task(dataset, jnp.float32, axis_name, axis_name),
             students,
-            split,
+            parallel,
             devices=jax.devices()[:devices],
         )
 
     with pytest.raises(UserError, match="batch_size=64 doesn't divide by the 3"):
         made(3).check_batch_size("config.batch_size", 64)
     with pytest.raises(UserError, match="5 seeds can't be put on 2 devices"):
-        made(2, students=5, split="seeds")
-    made(2, students=4, split="seeds").check_batch_size("config.batch_size", 63)
+        made(2, students=5, parallel="seeds")
+    made(2, students=4, parallel="seeds").check_batch_size("config.batch_size", 63)

@@ -1,4 +1,4 @@
-"""What must hold of the ascent and of a step whatever the numbers, in float64."""
+"""Properties of the ascent and of a step for random inputs, in float64."""
 
 import functools
 
@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from da_jax.augmentations import Augmentation
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data import Examples
 from da_jax.training import step
-from da_jax.training.state import create_train_state, epoch_order
+from da_jax.training.sampling import epoch_order
+from da_jax.training.state import create_train_state
 from tests import golden
 from tests.parity import variables
-from tests.training.step_test import PLAIN_KD, batch_of, learn, numbers, tiny_problem
+from tests.training.step_test import PLAIN_KD, given_batch, scalars, tiny_task, update
 
 BATCH_SIZE = 4
 LABELS = np.arange(BATCH_SIZE)
@@ -44,24 +46,23 @@ def random_images(seed, batch_size=BATCH_SIZE):
 
 @functools.cache
 def compiled_ascent(augmentation):
-    problem = tiny_problem(augmentation, jnp.float64)
+    task = tiny_task(augmentation, jnp.float64)
     student, teacher = networks()
+    state = create_train_state(task, 0).replace(**student)
 
-    state = create_train_state(problem, 0).replace(**student)
-
-    def ascend(images, learning_rate, steps=1):
-        drawn = batch_of(state, images, LABELS)
-        hyperparameters = numbers(
+    def augment(images, learning_rate, steps=1):
+        hyperparameters = scalars(
             PLAIN_KD, ascent_learning_rate=learning_rate, ascent_steps=steps
         )
-        return step.ascend(problem, state, teacher, drawn, hyperparameters).ascent
+        batch = given_batch(images, LABELS)
+        return step.augment(task, teacher, state, batch, hyperparameters)
 
-    return jax.jit(ascend)
+    return jax.jit(augment)
 
 
 def moved(images, learning_rate, steps=1):
     ascent = compiled_ascent(DisagreementAugmentation())
-    return np.asarray(ascent(images, learning_rate, steps).images)
+    return np.asarray(ascent(images, learning_rate, steps).batch.images)
 
 
 @few_examples
@@ -109,8 +110,9 @@ def test_adam_s_bound_of_one_step_is_its_rate():
 def test_a_small_step_does_not_lower_the_disagreement(seed, rate):
     ascent = compiled_ascent(DisagreementAugmentation())
     first = ascent(random_images(seed), rate)
-    second = ascent(np.asarray(first.images), rate)
-    assert second.initial_disagreement >= first.initial_disagreement
+    second = ascent(np.asarray(first.batch.images), rate)
+    before = [each.measurements["disagreement_before"] for each in (first, second)]
+    assert before[1] >= before[0] > 0
 
 
 @few_examples
@@ -124,7 +126,7 @@ def test_another_order_of_the_batch_moves_the_same_images(seed, order):
 @functools.cache
 def compiled_step(augmentation):
     return jax.jit(
-        functools.partial(step.train_step, tiny_problem(augmentation, jnp.float64)),
+        functools.partial(step.train_step, tiny_task(augmentation, jnp.float64)),
         static_argnums=6,
     )
 
@@ -132,11 +134,11 @@ def compiled_step(augmentation):
 def after_a_step(augmentation, probability, seed):
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
-    state = create_train_state(tiny_problem(augmentation, jnp.float64), seed)
+    state = create_train_state(tiny_task(augmentation, jnp.float64), seed)
     order = epoch_order(state, 1, len(arrays["labels"]))
     (state,), _ = compiled_step(augmentation)(
         *((state,), networks()[1], examples, (order,), jnp.int32(0)),
-        *((numbers(PLAIN_KD, probability=probability),), BATCH_SIZE),
+        *((scalars(PLAIN_KD, probability=probability),), BATCH_SIZE),
     )
     return state
 
@@ -145,7 +147,7 @@ def after_a_step(augmentation, probability, seed):
 @given(seeds)
 def test_tails_is_plain_distillation_bit_for_bit(seed):
     tails = after_a_step(DisagreementAugmentation(), 0.0, seed)
-    without = after_a_step(None, 0.0, seed)
+    without = after_a_step(Augmentation(), 0.0, seed)
     shared = {name: tails.metrics[name] for name in without.metrics}
     tails = tails.replace(metrics=shared)
     jax.tree.map(np.testing.assert_array_equal, tails, without)
@@ -155,23 +157,22 @@ def test_tails_is_plain_distillation_bit_for_bit(seed):
 @given(seeds)
 def test_the_student_learns_from_moved_images_as_from_any_others(seed):
     """Its gradient is that of the loss on fixed images, not of how they came about."""
-    problem = tiny_problem(DisagreementAugmentation(), jnp.float64)
+    task = tiny_task(DisagreementAugmentation(), jnp.float64)
     student, teacher = networks()
-    images, hyperparameters = random_images(seed), numbers(PLAIN_KD)
-    state = create_train_state(problem, 0).replace(**student)
+    images, hyperparameters = random_images(seed), scalars(PLAIN_KD)
+    state = create_train_state(task, 0).replace(**student)
 
-    def learned(drawn):
-        return learn(problem, state, teacher, drawn, hyperparameters)[0]
+    def updated(augmented):
+        return update(task, teacher, state, augmented, hyperparameters)[0]
 
     @jax.jit
     def in_one_program(images):
-        drawn = batch_of(state, images, LABELS)
-        return learned(step.ascend(problem, state, teacher, drawn, hyperparameters))
+        batch = given_batch(images, LABELS)
+        return updated(step.augment(task, teacher, state, batch, hyperparameters))
 
-    ascent = compiled_ascent(DisagreementAugmentation())(images, 0.01778)
-    assert not np.array_equal(ascent.images, images)
-    drawn = batch_of(state, images, LABELS)._replace(ascent=ascent)
-    fixed = jax.jit(learned)(jax.device_get(drawn))
+    augmented = compiled_ascent(DisagreementAugmentation())(images, 0.01778)
+    assert not np.array_equal(augmented.batch.images, images)
+    fixed = jax.jit(updated)(jax.device_get(augmented))
     jax.tree.map(
         functools.partial(np.testing.assert_allclose, rtol=1e-9, atol=1e-12),
         in_one_program(images).params,
@@ -180,19 +181,19 @@ def test_the_student_learns_from_moved_images_as_from_any_others(seed):
 
 
 def test_no_gradient_reaches_the_teacher():
-    """Neither as what the student learns from, nor through the moved images."""
-    problem = tiny_problem(DisagreementAugmentation(), jnp.float64)
+    """Neither through its outputs in the loss, nor through the augmented images."""
+    task = tiny_task(DisagreementAugmentation(), jnp.float64)
     student, teacher = networks()
-    state = create_train_state(problem, 0).replace(**student)
-    drawn = batch_of(state, random_images(0), LABELS)
-    hyperparameters = numbers(PLAIN_KD)
+    state = create_train_state(task, 0).replace(**student)
+    batch = given_batch(random_images(0), LABELS)
+    hyperparameters = scalars(PLAIN_KD)
 
     @jax.jit
     @jax.grad
     def gradient(teacher):
-        moved = step.ascend(problem, state, teacher, drawn, hyperparameters)
-        learned, _ = learn(problem, state, teacher, moved, hyperparameters)
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(learned.params))
+        augmented = step.augment(task, teacher, state, batch, hyperparameters)
+        after, _ = update(task, teacher, state, augmented, hyperparameters)
+        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(after.params))
 
     for leaf in jax.tree.leaves(gradient(teacher)):
         np.testing.assert_array_equal(leaf, 0)

@@ -1,4 +1,4 @@
-"""Training steps against the original's, and what must hold of every step."""
+"""Training steps against the original's, and properties of every step."""
 
 import dataclasses
 import functools
@@ -13,22 +13,19 @@ import numpy as np
 import optax
 import pytest
 
-from da_jax.augmentations import FGSM, disagreement
+from da_jax.augmentations import FGSM, Augmentation
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.data import Examples
+from da_jax.data.batch import Batch
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.methods import create_method
 from da_jax.models import create_model
 from da_jax.models.network import PRECISIONS
 from da_jax.training import step
-from da_jax.training.draw import Drawn, draw, step_key
-from da_jax.training.state import (
-    COIN,
-    Hyperparameters,
-    Problem,
-    create_train_state,
-    epoch_order,
-)
+from da_jax.training.optimizers import OptimizerHyperparameters
+from da_jax.training.sampling import epoch_order, sample_batch
+from da_jax.training.state import COIN, Hyperparameters, Task, create_train_state
+from da_jax.training.update import update_student
 from tests import golden
 from tests.parity import by_torch_key, relative_error, variables
 
@@ -39,27 +36,38 @@ PLAIN_KD = dict(temperature=4.0, ce_weight=0.1, kd_weight=0.9)
 LATER_KD = dict(temperature=2.0, ce_weight=0.1, kd_weight=9.0)
 
 
-def numbers(weights, ascent_learning_rate=0.01778, probability=1.0, ascent_steps=1):
+def scalars(
+    weights,
+    ascent_learning_rate=0.01778,
+    probability=1.0,
+    ascent_steps=1,
+    target=0.0,
+    learning_rate=0.05,
+):
     return Hyperparameters(
         method=weights,
-        ascent_learning_rate=ascent_learning_rate,
-        ascent_target=0.0,
-        ascent_steps=ascent_steps,
-        ascent_probability=probability,
-        ascent_radius=0.0,
-        learning_rate=0.05,
-        decay_rate=0.1,
-        decay_steps=np.array([1000]),
+        augmentation={
+            "probability": probability,
+            "learning_rate": ascent_learning_rate,
+            "steps": ascent_steps,
+            "target": target,
+            "radius": 0.0,
+        },
+        optimizer=OptimizerHyperparameters(
+            learning_rate=learning_rate,
+            decay_rate=0.1,
+            decay_steps=np.array([1000]),
+            momentum=0.9,
+            weight_decay=5e-4,
+            dot_delta=0.075,
+        ),
         steps_per_epoch=1000,
-        momentum=0.9,
-        weight_decay=5e-4,
-        dot_delta=0.075,
     )
 
 
-def problem(augmentation, dtype, logit_standardization=False):
+def pair_task(augmentation, dtype, logit_standardization=False):
     settings = {"logit_standardization": logit_standardization}
-    return Problem(
+    return Task(
         student=create_model("resnet8x4", dtype=dtype, precision="highest"),
         teacher=create_model("resnet32x4", dtype=dtype, precision="highest"),
         method=create_method("KD", **settings),
@@ -69,45 +77,45 @@ def problem(augmentation, dtype, logit_standardization=False):
     )
 
 
-def batch_of(state, images, labels):
-    """A batch of these images, before its ascent."""
-    start = disagreement.start(images, state.batch_stats)
-    return Drawn(start, labels, jnp.zeros_like(labels), jnp.array(True))
+def given_batch(images, labels):
+    """A batch of these images."""
+    return Batch(images, labels, jnp.zeros_like(labels))
 
 
-def learn(problem, state, teacher, drawn, hyperparameters):
-    """What `step.learn` makes of images that have been moved, or not."""
-    taught = step.teach(problem, teacher, drawn.views)
-    examples = Examples(drawn.ascent.images, drawn.labels)
-    return step.learn(problem, state, taught, teacher, examples, drawn, hyperparameters)
+def update(task, teacher, state, augmented, hyperparameters):
+    """The student after an update on a batch of given images, and the metrics."""
+    batch = augmented.batch
+    (outputs,) = step.teacher_forward(task, teacher, [batch.views])
+    examples = Examples(batch.images, batch.labels)
+    return update_student(
+        task, teacher, examples, state, augmented, outputs, hyperparameters
+    )
 
 
-def train(problem, hyperparameters, start, steps, batch_size=8):
-    """(state, moved images, metrics) after each step on the golden batches."""
+def train(task, hyperparameters, start, steps, batch_size=8):
+    """(state, augmented images, metrics) after each step on the golden batches."""
     _, arrays = golden.load("training")
-    student = variables("resnet8x4", 1, problem.dtype)
-    teacher = variables("resnet32x4", 2, problem.dtype)
-    state = create_train_state(problem, 0).replace(**student)
+    student = variables("resnet8x4", 1, task.dtype)
+    teacher = variables("resnet32x4", 2, task.dtype)
+    state = create_train_state(task, 0).replace(**student)
 
     @jax.jit
     def run(state, images, labels):
-        drawn = batch_of(state, images, labels)
-        if problem.augmentation is not None:
-            drawn = step.ascend(problem, state, teacher, drawn, hyperparameters)
-        state, metrics = learn(problem, state, teacher, drawn, hyperparameters)
-        return state, drawn.ascent.images, metrics
+        batch = given_batch(images, labels)
+        augmented = step.augment(task, teacher, state, batch, hyperparameters)
+        state, metrics = update(task, teacher, state, augmented, hyperparameters)
+        return state, augmented.batch.images, metrics
 
     for position in range(start, start + steps * batch_size, batch_size):
         batch = slice(position, position + batch_size)
         images = jnp.asarray(arrays["images"][batch])
-        images = problem.preprocessing.normalize(images, problem.dtype)
+        images = task.preprocessing.normalize(images, task.dtype)
         state, moved, metrics = run(state, images, jnp.asarray(arrays["labels"][batch]))
         yield state, moved, metrics
 
 
 def running_and_params(state):
-    tree = {"params": state.params, "batch_stats": state.batch_stats}
-    return by_torch_key("resnet8x4", tree)
+    return by_torch_key("resnet8x4", state.variables)
 
 
 TRAJECTORIES = {"kd": (0, 3), "da_1step": (1, 3), "da_3steps": (3, 1)}
@@ -117,11 +125,11 @@ TRAJECTORIES = {"kd": (0, 3), "da_1step": (1, 3), "da_3steps": (3, 1)}
 def trajectory(kind, dtype, steps):
     """`train` on the golden batches of `kind`."""
     ascent_steps, _ = TRAJECTORIES[kind]
-    augmentation = DisagreementAugmentation() if ascent_steps else None
+    augmentation = DisagreementAugmentation() if ascent_steps else Augmentation()
     description, _ = golden.load("training")
     return train(
-        problem(augmentation, dtype),
-        numbers(PLAIN_KD, ascent_steps=ascent_steps),
+        pair_task(augmentation, dtype),
+        scalars(PLAIN_KD, ascent_steps=ascent_steps),
         description[kind]["start"],
         steps,
     )
@@ -186,7 +194,7 @@ LATER_VARIANTS = {
         2,
         True,
     ),
-    "kd_logit_stand": (None, 0, True),
+    "kd_logit_stand": (Augmentation(), 0, True),
 }
 """The ascent, how many steps of it, and whether KD standardises logits."""
 
@@ -196,13 +204,13 @@ def test_later_variant_equals_the_original_in_float64(x64, kind):
     augmentation, ascent_steps, logit_standardization = LATER_VARIANTS[kind]
     description, arrays = golden.load("training")
     expected = description["later_variants"][kind]
-    hyperparameters = numbers(
+    hyperparameters = scalars(
         LATER_KD,
         ascent_learning_rate=0.01778 if kind == "fgsm" else 0.00192,
         ascent_steps=ascent_steps,
     )
     trained = train(
-        problem(augmentation, jnp.float64, logit_standardization),
+        pair_task(augmentation, jnp.float64, logit_standardization),
         hyperparameters,
         expected["start"],
         steps=1,
@@ -216,8 +224,8 @@ def test_later_variant_equals_the_original_in_float64(x64, kind):
         assert relative_error(leaves[key], arrays[f"{kind}/{key}"]) < 1e-7
 
 
-def tiny_problem(augmentation, dtype=jnp.float32):
-    return Problem(
+def tiny_task(augmentation, dtype=jnp.float32):
+    return Task(
         student=create_model("resnet8", dtype=dtype),
         teacher=create_model("resnet8", dtype=dtype),
         method=create_method("KD"),
@@ -236,10 +244,10 @@ def whole_step(augmentation, probability, steps=1):
     """The state and metrics after `step.train_step` on golden images."""
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
-    tiny = tiny_problem(augmentation)
+    tiny = tiny_task(augmentation)
     state = jax.jit(functools.partial(create_train_state, tiny))(3)
     teacher = variables("resnet8", 2, jnp.float32)
-    hyperparameters = numbers(PLAIN_KD, probability=probability)
+    hyperparameters = scalars(PLAIN_KD, probability=probability)
     run = jax.jit(step.train_step, static_argnums=(0, 7))
     for epoch in range(steps):
         order = random_order(state, epoch)
@@ -252,7 +260,7 @@ def whole_step(augmentation, probability, steps=1):
 
 
 def test_tails_is_plain_distillation():
-    without, _ = whole_step(None, 0.0)
+    without, _ = whole_step(Augmentation(), 0.0)
     tails, metrics = whole_step(DisagreementAugmentation(), 0.0)
     heads, _ = whole_step(DisagreementAugmentation(), 1.0)
     assert int(metrics["disagreement_before"].count) == 0
@@ -278,11 +286,11 @@ def test_heads_raises_the_disagreement_and_leaves_a_trace():
 def test_alpha_adapts_until_the_disagreement_rises_as_far_as_it_shall():
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
-    tiny = tiny_problem(DisagreementAugmentation())
+    tiny = tiny_task(DisagreementAugmentation())
     state = jax.jit(functools.partial(create_train_state, tiny))(3)
     teacher = variables("resnet8", 2, jnp.float32)
-    hyperparameters = numbers(PLAIN_KD, ascent_learning_rate=0.001).replace(
-        ascent_target=0.05, learning_rate=1e-6
+    hyperparameters = scalars(
+        PLAIN_KD, ascent_learning_rate=0.001, target=0.05, learning_rate=1e-6
     )
     order = random_order(state)
 
@@ -311,42 +319,45 @@ def test_a_run_is_a_function_of_its_seed():
 
 
 def test_random_init_starts_from_noise_where_the_coin_says_so():
+    """Without a step of ascent the images are those that it starts from."""
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
+    teacher = variables("resnet8", 2, jnp.float32)
 
-    def drawn(augmentation, probability):
-        tiny = tiny_problem(augmentation)
+    def start(augmentation, probability):
+        tiny = tiny_task(augmentation)
         state = create_train_state(tiny, 3)
-        hyperparameters = numbers(PLAIN_KD, probability=probability)
+        hyperparameters = scalars(PLAIN_KD, probability=probability, ascent_steps=0)
         order = random_order(state)
-        drawn = draw(tiny, state, examples, order, jnp.int32(0), hyperparameters, 32)
-        return np.asarray(drawn.ascent.images), np.asarray(drawn.labels)
+        sampled = sample_batch(tiny, examples, jnp.int32(0), 32, state, order)
+        augmented = step.augment(tiny, teacher, state, sampled, hyperparameters)
+        return np.asarray(augmented.batch.images), np.asarray(augmented.batch.labels)
 
-    images, labels = drawn(DisagreementAugmentation(), 1.0)
-    noise, same_labels = drawn(DisagreementAugmentation(random_init=True), 1.0)
+    images, labels = start(DisagreementAugmentation(), 1.0)
+    noise, same_labels = start(DisagreementAugmentation(random_init=True), 1.0)
     np.testing.assert_array_equal(labels, same_labels)
     assert -1 <= noise.min() < -0.999 and 0.999 < noise.max() < 1
     assert noise.mean() == pytest.approx(0, abs=0.01)
     assert noise.std() == pytest.approx(3**-0.5, rel=0.01)
-    tails, _ = drawn(DisagreementAugmentation(random_init=True), 0.0)
+    tails, _ = start(DisagreementAugmentation(random_init=True), 0.0)
     np.testing.assert_array_equal(tails, images)
 
 
 @pytest.mark.parametrize("name", PRECISIONS)
 def test_whatever_the_precision_all_but_activations_is_float32(name):
-    reference = tiny_problem(DisagreementAugmentation())
+    reference = tiny_task(DisagreementAugmentation())
     network = create_model("resnet8", **PRECISIONS[name])
     tiny = dataclasses.replace(reference, student=network, teacher=network)
     _, arrays = golden.load("training")
     examples = Examples(jnp.asarray(arrays["images"]), jnp.asarray(arrays["labels"]))
     teacher = variables("resnet8", 2, jnp.float32)
     losses = []
-    for problem in (tiny, reference):
-        state = create_train_state(problem, 3)
+    for task in (tiny, reference):
+        state = create_train_state(task, 3)
         order = random_order(state)
         (state,), (metrics,) = jax.jit(step.train_step, static_argnums=(0, 7))(
-            *(problem, (state,), teacher, examples, (order,), jnp.int32(8)),
-            *((numbers(PLAIN_KD),), 8),
+            *(task, (state,), teacher, examples, (order,), jnp.int32(8)),
+            *((scalars(PLAIN_KD),), 8),
         )
         dtypes = {leaf.dtype for leaf in jax.tree.leaves((state.variables, metrics))}
         assert dtypes == {jnp.dtype("float32"), jnp.dtype("int32")}
@@ -360,10 +371,10 @@ def test_whatever_the_precision_all_but_activations_is_float32(name):
 
 
 def test_the_coin_falls_as_often_as_it_should():
-    state = jax.jit(functools.partial(create_train_state, tiny_problem(None)))(0)
+    state = jax.jit(functools.partial(create_train_state, tiny_task(Augmentation())))(0)
 
     def coin(number):
-        key = step_key(state.replace(step=number), COIN)
+        key = state.replace(step=number).step_key(COIN)
         return jax.random.bernoulli(key, 0.7374)
 
     heads = jax.vmap(coin)(jnp.arange(5000)).mean()

@@ -73,10 +73,12 @@ def test_an_offline_run_has_every_epoch_and_goes_on_as_the_same(short_runs, tmp_
         for name in finite - {"step"}:
             assert line[name] == pytest.approx(record[name]), name
 
-    outlet = WeightsAndBiases(workdir, config)  # as a resumed run opens it
+    log = []
+    writer = WeightsAndBiases(workdir, config, log.append)  # as a resumed run opens it
     for record in written:
-        outlet.write(record["step"], {"test_top1": record["test_top1"]})
-    outlet.close(failed=True)
+        writer.write(record["step"], {"test_top1": record["test_top1"]})
+    writer.close(failed=True)
+    assert not log  # offline there is no address to tell
     _, second = contents(workdir)
     assert (
         second["id"]
@@ -106,15 +108,15 @@ def test_a_run_that_is_resumed_tells_its_whole_history(tmp_path):
 
 
 def test_several_seeds_have_names_of_their_own(tmp_path):
-    from da_jax.training.metrics import Writers
+    from da_jax.training.writers import RunWriters
 
     config = {"wandb": {"mode": "offline", "project": "of_two"}}
     record = {"epoch": 1, "step": 5, "learning_rate": 0.1, "seconds": 1.0}
     figures = {"train_loss": 1.0, "train_top1": 9.0, "test_top1": 8.0, "test_top5": 9.0}
     record |= figures | {"test_loss": None}
     record["seeds"] = [{"seed": 3, **figures}, {"seed": 4, **figures, "train_loss": 2}]
-    with Writers(tmp_path, [], config) as writers:
-        writers._outlets = writers._outlets[1:]  # TensorFlow takes seconds to start
+    with RunWriters(tmp_path, [], config, print) as writers:
+        writers._writers = writers._writers[1:]  # TensorFlow takes seconds to start
         writers.write(record)
     (found,) = contents(tmp_path)
     (line,) = found["history"]
@@ -127,8 +129,8 @@ def test_offline_no_host_is_spoken_to(tmp_path):
     code = (
         "from pathlib import Path; from da_jax.training.weights_and_biases import *;"
         "config = {'wandb': {'mode': 'offline', 'project': 'da-jax'}}; check(config);"
-        f"outlet = WeightsAndBiases(Path({str(tmp_path)!r}), config);"
-        "outlet.write(1, {'loss': 1.0}); outlet.close(failed=False)"
+        f"writer = WeightsAndBiases(Path({str(tmp_path)!r}), config, print);"
+        "writer.write(1, {'loss': 1.0}); writer.close(failed=False)"
     )
     trace = tmp_path / "trace"
     command = ["strace", "-f", "-e", "trace=connect,sendto", "-o", trace]
@@ -167,11 +169,11 @@ def test_online_without_a_key_nobody_is_asked(
     assert message in done.stderr and not (tmp_path / "run").exists()
 
 
-def test_a_missing_package_is_named_before_jax_is_loaded(tmp_path):
+def test_a_missing_package_is_named_before_anything_compiles(tmp_path):
     (tmp_path / "wandb").mkdir()  # which W&B leaves where it has run
     done = in_python(
-        f"sys.modules['wandb'] = None; sys.modules['jax'] = None;"
-        f"sys.path.insert(0, {str(tmp_path)!r})",
+        "import jax; jax.devices = lambda *_: sys.exit(99);"
+        f"sys.modules['wandb'] = None; sys.path.insert(0, {str(tmp_path)!r})",
         *ONLINE,
         f"--workdir={tmp_path / 'run'}",
     )

@@ -2,7 +2,7 @@
 
 from typing import Any, TypeGuard
 
-from da_jax.training.metrics import by_seed, is_due, judging_split
+from da_jax.training.metrics import by_seed, evaluation_split, is_due
 
 CONFIG = {
     "seed": int,
@@ -60,7 +60,7 @@ def check_record(content: Any, config: dict[str, Any]) -> None:
     every = config.get("eval_every", 1)
     if not is_due(content["epoch"], every, config["num_epochs"]):
         return
-    split = judging_split(content)
+    split = evaluation_split(content)
     for student in students:
         _check_figures(student, split)
 

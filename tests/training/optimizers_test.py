@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from da_jax.training import optim
+from da_jax.training import optimizers
 
 LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, DELTA = 0.05, 0.9, 5e-4, 0.075
 SHAPES = {"both": (4, 3), "task": (5,), "distillation": (2, 2)}
@@ -51,12 +51,11 @@ def torch_steps(params, steps):
 def test_dot_equals_the_original_s_rule_over_five_steps(x64):
     rng = np.random.default_rng(9)
     start = {name: rng.normal(size=shape) for name, shape in SHAPES.items()}
-    numbers = optim.Numbers(LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, DELTA)
     params = jax.tree.map(jnp.asarray, start)
-    optimizer = optim.dot(numbers)
+    optimizer = optimizers.dot(LEARNING_RATE, MOMENTUM, WEIGHT_DECAY, DELTA)
     state = optimizer.init(params)
     for step in range(5):
-        of_both = optim.Gradients(*jax.tree.map(jnp.asarray, gradients(step)))
+        of_both = optimizers.Gradients(*jax.tree.map(jnp.asarray, gradients(step)))
         updates, state = jax.jit(optimizer.update)(of_both, state, params)
         params = jax.tree.map(jnp.add, params, updates)
     for name, expected in torch_steps(start, 5).items():
@@ -65,17 +64,16 @@ def test_dot_equals_the_original_s_rule_over_five_steps(x64):
 
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_without_delta_dot_is_sgd_on_the_sum(x64, momentum):
-    numbers = optim.Numbers(LEARNING_RATE, momentum, WEIGHT_DECAY, 0.0)
+    scalars = (LEARNING_RATE, momentum, WEIGHT_DECAY)
+    dot, sgd = optimizers.dot(*scalars, 0.0), optimizers.sgd(*scalars)
     params = {"both": jnp.ones((4, 3))}
-    states = [optimizer(numbers).init(params) for optimizer in (optim.dot, optim.sgd)]
+    states = [optimizer.init(params) for optimizer in (dot, sgd)]
     found = [params, params]
     for step in range(3):
-        of_both = optim.Gradients(*({"both": g["both"]} for g in gradients(step)))
+        of_both = optimizers.Gradients(*({"both": g["both"]} for g in gradients(step)))
         total = jax.tree.map(jnp.add, *of_both)
-        for index, (optimizer, given) in enumerate(
-            ((optim.dot, of_both), (optim.sgd, total))
-        ):
-            updates, states[index] = optimizer(numbers).update(
+        for index, (optimizer, given) in enumerate(((dot, of_both), (sgd, total))):
+            updates, states[index] = optimizer.update(
                 given, states[index], found[index]
             )
             found[index] = jax.tree.map(jnp.add, found[index], updates)
