@@ -18,7 +18,7 @@ import jax
 import torch
 
 from benchmarks import eager_torch, measure
-from benchmarks.task import TaskSpec, bytes_of_a_step, synthetic_dataset
+from benchmarks.task import TaskSpec, step_memory, synthetic_dataset
 from da_jax.models.network import PRECISIONS
 from da_jax.training.callbacks import Callbacks
 from da_jax.training.compilation import configure_compiler
@@ -34,7 +34,7 @@ PEAKS = {
         "bfloat16": 165.2,
     },
 }
-"""Dense TFLOP/s by the start of a device's name, from its data sheet (SXM)."""
+"""Peak dense TFLOP/s by the start of a device's name, from data sheets (SXM)."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -89,7 +89,7 @@ def with_jax(spec: TaskSpec, images: int, test_images: int) -> Callable[[], None
 def with_torch(
     spec: TaskSpec, images: int, test_images: int, compiled: bool = False
 ) -> Callable[[], None]:
-    """Does the same with PyTorch, compiled by torch.compile if `compiled`."""
+    """Returns the same with PyTorch, compiled by torch.compile if `compiled`."""
     dataset = synthetic_dataset(images, test_images)
     trainer = eager_torch.create_trainer(spec, dataset.train, compiled)
     test = eager_torch.on_device(dataset.test)
@@ -108,7 +108,7 @@ def with_torch(
     return train_epoch
 
 
-def flops_of_a_step(spec: TaskSpec) -> float:
+def step_flops(spec: TaskSpec) -> float:
     """Returns the mean FLOPs of a training step, by XLA's cost analysis."""
     without = _flops(dataclasses.replace(spec, probability=None))
     if not spec.probability:
@@ -134,7 +134,7 @@ def row(
 ) -> tuple[Any, ...]:
     """Returns a row of the table."""
     steps = arguments.images // spec.batch_size
-    flops = flops_of_a_step(spec) * steps / timing.median
+    flops = step_flops(spec) * steps / timing.median
     peaks = [peak for name, peak in PEAKS.items() if device_name().startswith(name)]
     share = flops / 1e12 / peaks[0][spec.precision] if peaks else "unknown"
     memory: float | str = "not measured"
@@ -142,7 +142,7 @@ def row(
         program = spec  # the same for every probability
         if spec.probability is not None:
             program = dataclasses.replace(spec, probability=1.0)
-        memory = bytes_of_a_step(program, arguments.images) / 1e9
+        memory = step_memory(program, arguments.images) / 1e9
     return (
         framework,
         spec.precision,

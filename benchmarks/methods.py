@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from benchmarks import measure
-from benchmarks.task import TaskSpec, bytes_of_a_step, create_steps
+from benchmarks.task import TaskSpec, create_steps, step_memory
 from da_jax.errors import unknown_name
 from da_jax.methods import METHODS
 from da_jax.training.compilation import configure_compiler
@@ -79,8 +79,7 @@ def main() -> None:
     }
     timings = measure.take_turns(contestants, arguments.rounds)
     memory = {
-        method: bytes_of_a_step(spec, arguments.images)
-        for method, spec in specs.items()
+        method: step_memory(spec, arguments.images) for method, spec in specs.items()
     }
     rows = [
         (

@@ -1,4 +1,4 @@
-"""The tasks that benchmarks time: a teacher and a student on random images."""
+"""The tasks of the benchmarks: a teacher and a student on random images."""
 
 import dataclasses
 import functools
@@ -102,7 +102,7 @@ class TaskSpec:
 
 
 @functools.cache
-def bytes_of_a_step(spec: TaskSpec, train_size: int) -> int:
+def step_memory(spec: TaskSpec, train_size: int) -> int:
     """Returns a training step's peak memory in bytes, the data included."""
     memory = spec.lower_train_step(train_size).compile().memory_analysis()
     assert memory is not None, "XLA analyses every compiled program"

@@ -1,1 +1,1 @@
-"""Half an hour on an accelerator: checks, speed and real training, in short calls."""
+"""A benchmark of half an hour on an accelerator: checks, speed and training."""

@@ -1,15 +1,16 @@
-"""What half an hour on an accelerator can tell, in calls of a few minutes.
+"""Checks, benchmarks and trains on an accelerator for half an hour, in short calls.
 
 python -m benchmarks.half_hour --output DIR --cifar100 FOLDER --teachers FOLDER
 
 Stages: 1 checks of the device against the CPU and the original, 2 speed against
 PyTorch, 3 real training (resnet56 → resnet20 by KD and KD + DA, then resnet32x4 from
-scratch). When the minutes are over, the same command goes on from what DIR holds: a
-JSON file a stage, `weights.zip` of finished runs, and the run under way as an archive.
+scratch). A call ends after --minutes, and the same command resumes from DIR, which
+holds a JSON file for each stage, `weights.zip` of the finished runs, and an archive of
+the unfinished run.
 
 The teachers' folder holds PyTorch's cifar100_resnet56.pth. TensorFlow, TFDS, clu and
-ml_collections aren't needed. `--rehearse` does all of it at a tiny size on any device,
-on 192 real images and by a teacher that has learned nothing where none are given.
+ml_collections aren't needed. `--rehearse` runs everything at a tiny size on any device;
+without data it uses 192 real images, without teachers an untrained one.
 """
 
 import argparse
@@ -28,7 +29,7 @@ import jax
 from benchmarks.half_hour import stand_ins
 from benchmarks.half_hour.child import REPOSITORY
 
-stand_ins.install()  # before anything of ours is imported
+stand_ins.install()  # before da_jax is imported
 
 from benchmarks import measure  # noqa: E402
 from benchmarks.half_hour import archives, inputs, stages, training  # noqa: E402
@@ -39,7 +40,7 @@ from da_jax.errors import UserError  # noqa: E402
 
 STAGES = ("1_checks", "2_speed", "3_training")
 SHORTEST_CALL = 1.0
-"""Minutes: a shorter call would start nothing."""
+"""Minutes; a shorter call couldn't start any task."""
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -54,7 +55,7 @@ def parse_arguments() -> argparse.Namespace:
         "--cifar100",
         type=Path,
         metavar="FOLDER",
-        help="the official binary files, or our cache of them (cifar100-*.npz)",
+        help="the official binary files, or the cache of them (cifar100-*.npz)",
     )
     parser.add_argument("--teachers", type=Path, metavar="FOLDER")
     parser.add_argument("--rehearse", action="store_true")
@@ -63,10 +64,10 @@ def parse_arguments() -> argparse.Namespace:
 
 @contextlib.contextmanager
 def scratch_folder(output: Path) -> Iterator[Path]:
-    """An empty folder for what doesn't travel, the same in every call.
+    """Creates an empty temporary folder, with the same path in every call.
 
     Raises:
-      UserError: another call is at work on this output.
+      UserError: another call is using this output.
     """
     digest = hashlib.sha256(str(output.resolve()).encode()).hexdigest()[:12]
     folder = Path(tempfile.gettempdir()) / f"da_jax_half_hour_{digest}"
@@ -74,8 +75,8 @@ def scratch_folder(output: Path) -> Iterator[Path]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another call is at work on {output}") from error
-        shutil.rmtree(folder, ignore_errors=True)  # of a call that was killed
+            raise UserError(f"another call is using {output}") from error
+        shutil.rmtree(folder, ignore_errors=True)  # left by a killed call
         folder.mkdir()
         try:
             yield folder
@@ -84,7 +85,7 @@ def scratch_folder(output: Path) -> Iterator[Path]:
 
 
 def closing_table(journals: list[Journal]) -> str:
-    """A line a task, of all calls."""
+    """Formats a table of all tasks, of this call and earlier ones."""
     rows = [
         (journal.name, name, task["state"], task["seconds"], _figure(task))
         for journal in journals
@@ -94,9 +95,9 @@ def closing_table(journals: list[Journal]) -> str:
 
 
 def _figure(task: dict[str, Any]) -> str:
-    """What a line of the table can hold of a task."""
+    """Summarises a task for its row of the table."""
     if task["state"] == "failed":
-        return (task["said"].strip().splitlines() or ["nothing was said"])[-1][:100]
+        return (task["said"].strip().splitlines() or ["no output"])[-1][:100]
     found = task["found"].get("figures", task["found"])
     if isinstance(found, list):
         return "; ".join(_timed(row) for row in found)
@@ -153,11 +154,11 @@ def main() -> None:
     if all(journal.is_finished for journal in journals):
         print(f"everything is done; see {arguments.output}")
     else:
-        print("the minutes are over; the same command goes on from here")
+        print("the time is over; the same command resumes from here")
 
 
 if __name__ == "__main__":
-    # This process only reads and writes checkpoints; the device is the tasks', whose
-    # environment stays as it is.
+    # This process only reads and writes checkpoints. Its tasks, whose environment isn't
+    # changed, use the device.
     jax.config.update("jax_platforms", "cpu")
     main()

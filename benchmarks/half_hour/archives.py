@@ -1,7 +1,7 @@
-"""Training runs as files that travel: the one under way, and finished ones' weights.
+"""Portable archives of training runs, and the weights of finished runs.
 
-An archive is a zip file of the run's config and of its newest checkpoint, in which
-arrays of the same content are stored once. A large one is cut into parts.
+An archive is a zip file of the run's config and newest checkpoint, in which equal
+arrays are stored once. Large archives are split into parts.
 """
 
 import io
@@ -19,25 +19,25 @@ from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 from da_jax.training.metrics import evaluated
 
 PART_BYTES = 15 * 2**20
-"""The most that a file holds."""
+"""Maximum size of a file."""
 
 SUFFIX = ".zip"
 
 
 def write(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file completely or not at all."""
     _begin(path, content).replace(path)
 
 
 def _begin(path: Path, content: bytes) -> Path:
-    """The content in a temporary file beside `path`."""
+    """Writes the content to a temporary file beside `path`."""
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_bytes(content)
     return temporary
 
 
 def save_run(workdir: Path, folder: Path) -> None:
-    """Archives a run's newest checkpoint in `folder`, if it has one."""
+    """Archives a run's newest checkpoint in `folder`; does nothing without one."""
     if not (workdir / "checkpoints").is_dir():
         return
     checkpoints = RunCheckpoints(workdir)
@@ -46,7 +46,7 @@ def save_run(workdir: Path, folder: Path) -> None:
     if checkpoint is None:
         return
     best = checkpoint.best
-    if not evaluated(checkpoint.history):  # the newest students are the best known
+    if not evaluated(checkpoint.history):  # `best` is the newest students
         best = [
             {name: student[name] for name in of_student}
             for student, of_student in zip(checkpoint.students, best, strict=True)
@@ -69,13 +69,13 @@ def save_run(workdir: Path, folder: Path) -> None:
 
 
 def _leaves(tree: Tree) -> dict[str, str | None]:
-    """The digest of each array by its path; None for an empty dictionary."""
+    """Returns the digest of each array by path; None for an empty dictionary."""
     nodes = flax.traverse_util.flatten_dict(tree, sep="/", keep_empty_nodes=True)
     return {path: None for path in nodes} | digests(tree)
 
 
 def _by_digest(trees: list[Tree]) -> list[tuple[str, np.ndarray]]:
-    """Every distinct array."""
+    """Returns every distinct array with its digest."""
     arrays = {}
     for tree in trees:
         leaves = flax.traverse_util.flatten_dict(tree, sep="/")
@@ -91,10 +91,10 @@ def _npy(array: np.ndarray) -> bytes:
 
 
 def write_parts(folder: Path, name: str, content: bytes) -> None:
-    """One file, or several; parts of an older one that was longer are deleted.
+    """Writes one file or several parts, and deletes other parts of an older version.
 
-    All parts are written before the first takes its place, so that a kill hardly ever
-    leaves old and new parts together.
+    All parts are written to temporary files before the first is renamed, so a kill
+    rarely mixes old and new parts.
     """
     count = -(-len(content) // PART_BYTES)
     names = [name]
@@ -112,19 +112,19 @@ def write_parts(folder: Path, name: str, content: bytes) -> None:
 
 
 def parts(folder: Path, run: str) -> list[Path]:
-    """The files of a run's archive, in order."""
+    """Lists the files of a run's archive, in order."""
     return sorted(folder.glob(f"{run}{SUFFIX}*"))
 
 
 def restore_run(folder: Path, workdir: Path) -> None:
-    """Puts the run called as `workdir` back there, if it has a sound archive."""
+    """Restores the run named as `workdir` there, if it has an intact archive."""
     content = b"".join(part.read_bytes() for part in parts(folder, workdir.name))
     if not content:
         return
     try:
         checkpoint, config = _read(content)
     except (zipfile.BadZipFile, KeyError, ValueError):
-        return  # cut off between two parts: the run starts again
+        return  # parts of two versions, or truncated: the run starts again
     workdir.mkdir(parents=True)
     (workdir / "config.json").write_text(json.dumps(config))
     checkpoints = RunCheckpoints(workdir)
@@ -159,7 +159,7 @@ def _read(content: bytes) -> tuple[RunCheckpoint, dict[str, Any]]:
 def add_weights(file: Path, name: str, content: bytes) -> None:
     """Adds or replaces a finished run's weights in a zip file.
 
-    Those of a large network are files of their own, `NAME.safetensors.0` and so on.
+    Large weights are written beside it, to `NAME.safetensors.0` and so on.
     """
     if len(content) > PART_BYTES:
         write_parts(file.parent, f"{name}.safetensors", content)
@@ -177,6 +177,6 @@ def add_weights(file: Path, name: str, content: bytes) -> None:
 
 
 def clean(folder: Path) -> None:
-    """Deletes what a process that was killed had begun to write."""
+    """Deletes the temporary files of a killed process."""
     for temporary in folder.glob(".*.tmp"):
         os.unlink(temporary)

@@ -1,8 +1,7 @@
-"""Tasks in processes of their own: a crash or a time limit ends only the task.
+"""Runs tasks in processes of their own: a crash or a time limit ends only the task.
 
 `python -m benchmarks.half_hour.child TASK ARGUMENTS RESULT` runs a task with arguments
-from JSON and writes what it returns to a file. It ends with the process that started
-it, whatever ended that.
+from JSON and writes its return value to a file. It ends when its parent does.
 """
 
 import importlib
@@ -19,19 +18,19 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 REPOSITORY = Path(__file__).parent.parent.parent
-LAST_WORDS = 1500
-"""Characters that are kept of what a task said before it failed."""
-FAREWELL = 20.0
-"""Seconds that a process has to write its checkpoint when it is asked to end."""
+KEPT_OUTPUT = 1500
+"""Characters of a failed task's standard error that are kept."""
+GRACE_PERIOD = 20.0
+"""Seconds between SIGTERM and SIGKILL, in which a run writes its checkpoint."""
 
 
 class Ended(NamedTuple):
-    """How a task has ended.
+    """The result of a task.
 
     Attributes:
       returncode: of its process; None if its time was over.
-      result: what it returned, or None.
-      said: the end of what it wrote to standard error.
+      result: its return value, or None.
+      said: the last of its standard error.
     """
 
     returncode: int | None
@@ -53,9 +52,9 @@ def run(
     Args:
       task: MODULE:FUNCTION in this package.
       arguments: of the function.
-      seconds: after which it is asked to end by SIGTERM, and then killed.
-      environment: added to this process's.
-      folder: where it runs.
+      seconds: after which it gets SIGTERM, and later SIGKILL.
+      environment: variables added to those of this process.
+      folder: working directory.
       meanwhile: is called about once a second.
     """
     with tempfile.TemporaryDirectory() as temporary:
@@ -68,7 +67,7 @@ def run(
                     *(sys.executable, "-m", "benchmarks.half_hour.child", task),
                     *(json.dumps(arguments), str(result)),
                 ],
-                stdin=subprocess.PIPE,  # its end tells the child of ours
+                stdin=subprocess.PIPE,  # closes when this process ends
                 stdout=sys.stderr,
                 stderr=errors,
                 cwd=folder,
@@ -83,21 +82,21 @@ def run(
             if process.poll() is None:
                 process.kill()
                 process.wait()
-            assert process.stdin is not None, "it is a pipe"
+            assert process.stdin is not None, "stdin is a pipe"
             process.stdin.close()
         content = json.loads(result.read_text()) if result.exists() else None
         return Ended(returncode, content, said.read_text("utf8", "replace"))
 
 
 def _python_path() -> str:
-    """The environment's, after this repository."""
+    """Returns PYTHONPATH with this repository first."""
     return os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
 
 
 def _wait(
     process: subprocess.Popen[bytes], end: float, meanwhile: Callable[[], None]
 ) -> int | None:
-    """The exit code, or None where the process outlived its time."""
+    """Returns the exit code, or None if the time was over."""
     while True:
         try:
             return process.wait(timeout=max(0.0, min(1.0, end - time.monotonic())))
@@ -106,7 +105,7 @@ def _wait(
         if time.monotonic() >= end:
             process.send_signal(signal.SIGTERM)
             try:
-                process.wait(timeout=FAREWELL)
+                process.wait(timeout=GRACE_PERIOD)
             except subprocess.TimeoutExpired:
                 process.kill()
             return None

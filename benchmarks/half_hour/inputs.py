@@ -1,4 +1,4 @@
-"""The data and the teachers of the tasks, from files as they were published."""
+"""The tasks' data set and teachers, from the published files."""
 
 import shutil
 from pathlib import Path
@@ -16,13 +16,13 @@ from da_jax.storage.model_folders import Model, save_model
 from tests import golden
 
 TEST_IMAGES = 64
-"""Of a rehearsal."""
+"""Number of test images in a rehearsal."""
 
 
 def check(
     data: Path | None, teachers: Path | None, size: Size, is_rehearsal: bool
 ) -> None:
-    """Looks whether the files are there.
+    """Checks that the input files exist.
 
     Raises:
       UserError: one is missing.
@@ -44,15 +44,14 @@ def _checkpoint(teachers: Path, size: Size) -> Path:
 def prepare(
     data: Path | None, teachers: Path | None, size: Size, scratch: Path
 ) -> None:
-    """Puts the cache of the data set and the teacher where the tasks look for them.
+    """Writes the data set's cache and the teacher to where the tasks read them.
 
     Args:
-      data: the official binary files, our cache, or None for a few images of
-        CIFAR-100 that come with the tests.
-      teachers: the folder of PyTorch's checkpoints, or None for one that has learned
-        nothing.
-      size: how much of the data is used, and which teacher.
-      scratch: gets the folders `data` and `checkpoints`.
+      data: the official binary files, the cache, or None for the few images of
+        CIFAR-100 in the tests.
+      teachers: folder of PyTorch's checkpoints, or None for an untrained teacher.
+      size: of the benchmark.
+      scratch: folder for `data` and `checkpoints`.
 
     Raises:
       UserError: a file is damaged.

@@ -1,29 +1,29 @@
-"""A stage's file: which of its tasks are done, and what they found."""
+"""The file of a stage: the state and the results of its tasks."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 from benchmarks.half_hour import archives
-from benchmarks.half_hour.child import LAST_WORDS, Ended
+from benchmarks.half_hour.child import KEPT_OUTPUT, Ended
 from da_jax.errors import UserError
 
 OUT_OF_TIME = "out of time"
 
 
 class Journal:
-    """Written after every task, so that the next call knows what is left."""
+    """The tasks of a stage, saved after each so that the next call can resume."""
 
     def __init__(self, folder: Path, name: str, size: str) -> None:
-        """Reads the file if it is there, from an earlier call.
+        """Reads the file of an earlier call, if there is one.
 
         Args:
           folder: of the output.
           name: of the stage.
-          size: of the work, `full` or `rehearsal`.
+          size: `full` or `rehearsal`.
 
         Raises:
-          UserError: the file is of the other size.
+          UserError: the file has the other size.
         """
         self.name = name
         self._file = folder / f"{name}.json"
@@ -43,21 +43,21 @@ class Journal:
 
     @property
     def is_finished(self) -> bool:
-        """Whether all of the stage's tasks are done or have failed."""
+        """Whether every task of the stage is done or has failed."""
         return bool(self._content["finished"])
 
     @property
     def tasks(self) -> dict[str, dict[str, Any]]:
-        """Each task's `state`, `seconds`, and what it found or why it failed."""
+        """Each task's `state`, `seconds`, and its result or its error."""
         return dict(self._content["tasks"])
 
     def is_done(self, task: str, attempts: int = 1, limit: float | None = None) -> bool:
-        """Whether nothing is left to do for a task.
+        """Returns whether a task needn't run (again).
 
         Args:
-          task: by name.
-          attempts: after so many failures it isn't tried again.
-          limit: seconds; a task that ran out of less time is tried again.
+          task: its name.
+          attempts: number of failures after which it isn't retried.
+          limit: seconds; a task that timed out after less than this is retried.
         """
         entry = self._content["tasks"].get(task)
         if entry is None or entry["state"] == "done":
@@ -67,23 +67,23 @@ class Journal:
         return bool(entry["attempts"] >= attempts)
 
     def done(self, task: str, found: Any, seconds: float) -> None:
-        """Keeps what a task has found."""
+        """Saves a task's result."""
         self._keep(task, {"state": "done", "seconds": seconds, "found": found})
 
     def fail(self, task: str, ended: Ended, seconds: float) -> None:
-        """Keeps why a task has failed, and how often."""
+        """Saves a task's failure and counts its attempts."""
         before = self._content["tasks"].get(task, {"attempts": 0})
         failed = {
             "state": "failed",
             "attempts": before["attempts"] + 1,
             "seconds": seconds,
             "code": OUT_OF_TIME if ended.returncode is None else ended.returncode,
-            "said": ended.said[-LAST_WORDS:],
+            "said": ended.said[-KEPT_OUTPUT:],
         }
         self._keep(task, failed)
 
     def finish(self) -> None:
-        """Says that nothing is left to do."""
+        """Marks the stage as finished."""
         self._content["finished"] = True
         self._write()
 

@@ -1,4 +1,4 @@
-"""How much is measured: the real thing, and its rehearsal."""
+"""Sizes of the benchmark: the full one and the rehearsal."""
 
 import dataclasses
 
@@ -8,28 +8,28 @@ Pair = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """The size of every part.
+    """The size of each part.
 
     Attributes:
-      name: what the output's files call it.
-      pairs: of networks whose speed is measured.
-      batch_sizes: of the speed; the epoch, graph and student timings use the first.
+      name: in the output's files.
+      pairs: networks of the speed benchmarks.
+      batch_sizes: of step times; epoch, graph and student times use the first.
       precisions: likewise.
-      steps: of training, in each timed round.
-      rounds: that are timed; contestants take turns.
-      epoch_images: that a timed epoch trains on.
-      test_images: that it evaluates.
-      epoch_rounds: epochs that are timed.
-      students: how many are trained side by side.
-      digits_steps: of training on digits.
-      deterministic_steps: after which two runs are compared.
-      trajectories: of the golden vectors.
-      training: the pair that is trained.
+      steps: training steps in a timed round.
+      rounds: number of timed rounds; contestants take turns.
+      epoch_images: training images in a timed epoch.
+      test_images: test images in a timed epoch.
+      epoch_rounds: number of timed epochs.
+      students: number of students trained together.
+      digits_steps: training steps on digits.
+      deterministic_steps: training steps after which two runs are compared.
+      trajectories: golden vectors that are compared.
+      training: the trained pair.
       seeds: of its runs; KD and KD + DA for each.
-      teacher: the network that is trained from scratch at the end.
+      teacher: network that is trained from scratch at the end.
       epochs: of a run; 0 for the config's.
       batch_size: of a run; 0 for the config's.
-      train_images: how much of the training set is there; 0 for all of it.
+      train_images: size of the training set; 0 for all of it.
       save_every: seconds between two archives of a run.
     """
 

@@ -1,4 +1,4 @@
-"""Stage 2: times and memory on this device, against PyTorch on the same."""
+"""Stage 2: time and memory on this device, compared with PyTorch."""
 
 import gc
 import itertools
@@ -15,10 +15,10 @@ from benchmarks import epoch_time, seeds, step_time
 from benchmarks.task import TaskSpec
 
 METHODS: dict[str, float | None] = {"KD": None, "KD + DA": 1.0}
-"""The ascent's probability: in a timed step DA is on for every batch."""
+"""Probability of augmenting a batch; a timed step of DA augments every batch."""
 
 Contestant = Callable[[], None]
-"""Does what is timed, and returns when it is done."""
+"""The timed function; returns when its work is done."""
 
 
 def step_times(
@@ -30,7 +30,7 @@ def step_times(
     rounds: int,
     frameworks: list[str],
 ) -> list[dict[str, Any]]:
-    """Seconds a training step of each framework, for KD and for KD + DA."""
+    """Times a training step of each framework, for KD and KD + DA."""
     rows = []
     for method, probability in METHODS.items():
         spec = TaskSpec(
@@ -59,7 +59,7 @@ def epoch_times(
     test_images: int,
     rounds: int,
 ) -> list[dict[str, Any]]:
-    """Seconds an epoch with its evaluation, DA at p = 0.7374."""
+    """Times an epoch with its evaluation, with DA at p = 0.7374."""
     rows = []
     sizes = (images, test_images)
     for method, probability in (("KD", None), ("KD + DA", 0.7374)):
@@ -89,7 +89,7 @@ def student_times(
     steps: int,
     rounds: int,
 ) -> list[dict[str, Any]]:
-    """Seconds a step of several students in one program, DA at p = 0.7374."""
+    """Times a step of several students in one program, with DA at p = 0.7374."""
     rows = []
     for count in counts:
         spec = TaskSpec(teacher, student, batch_size, count)
@@ -104,7 +104,7 @@ def student_times(
 def _measure(
     make: Mapping[str, Callable[[], Contestant]], rounds: int, steps: int
 ) -> list[dict[str, Any]]:
-    """Times contestants by turns; if one fails, the others are still timed."""
+    """Times contestants in turn; if one fails, the others are still timed."""
     ready: dict[str, Contestant] = {}
     rows: dict[str, dict[str, Any]] = {}
     for name, create in make.items():
@@ -112,7 +112,7 @@ def _measure(
         try:
             contestant = create()
             contestant()
-        except Exception as error:  # of a compiler, a driver, or for want of memory
+        except Exception as error:  # such as a compiler's, a driver's, or out of memory
             rows[name] = {
                 "framework": name,
                 "error": f"{type(error).__name__}: {error}"[:500],
@@ -137,7 +137,7 @@ def _measure(
 
 
 def _peak_bytes(framework: str) -> int | None:
-    """The most that the framework has had on the device in this process, if known."""
+    """Returns the framework's peak memory on the device so far, if known."""
     if framework == "da-jax":
         stats = jax.devices()[0].memory_stats()
         return stats["peak_bytes_in_use"] if stats else None

@@ -1,24 +1,24 @@
-"""Stages 1 and 2: their tasks in order, each in a process of its own."""
+"""The tasks of stages 1 and 2, in order; each runs in a process of its own."""
 
 import os
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks.half_hour.child import FAREWELL, run
+from benchmarks.half_hour.child import GRACE_PERIOD, run
 from benchmarks.half_hour.journal import Journal
 from benchmarks.half_hour.sizes import Pair, Size
 
 LIMIT = 300.0
-"""Seconds after which a task has failed, where a call has as many."""
+"""Seconds after which a task has failed, unless the call is shorter."""
 SHORTEST = 20.0
-"""A task isn't started with fewer seconds left."""
+"""Seconds that must be left to start a task."""
 DETERMINISTIC = "--xla_gpu_deterministic_ops=true"
 GRAPHS = "--xla_gpu_enable_command_buffer=+WHILE,+CONDITIONAL,+CONVOLUTION"
 
 
 class Task(NamedTuple):
-    """A piece of work.
+    """A function that runs in a process of its own.
 
     Attributes:
       name: in the stage's file.
@@ -34,7 +34,7 @@ class Task(NamedTuple):
 
 
 def checks(size: Size, repository: Path) -> list[Task]:
-    """Stage 1."""
+    """Lists the tasks of stage 1."""
     teacher, student = size.training
     digits_teacher = str(repository / "checkpoints" / "digits_resnet20")
     return [
@@ -64,7 +64,7 @@ def checks(size: Size, repository: Path) -> list[Task]:
 
 
 def speed(size: Size) -> list[Task]:
-    """Stage 2, what matters most first."""
+    """Lists the tasks of stage 2, the most important first."""
     batch, *other_batches = size.batch_sizes
     precision, *other_precisions = size.precisions
     frameworks = ["da-jax", "PyTorch", "torch.compile"]
@@ -109,7 +109,7 @@ def _steps(
     frameworks: list[str],
     xla_flags: str = "",
 ) -> Task:
-    """Step times; with `xla_flags` the whole program is one CUDA graph."""
+    """Returns a task that times steps, as one CUDA graph if `xla_flags`."""
     words = ["steps", *pair, precision, str(batch_size), *["graph"] * bool(xla_flags)]
     arguments = {
         **_pair(pair),
@@ -153,29 +153,29 @@ def _pair(pair: Pair) -> dict[str, str]:
 
 
 def time_limit(end: float) -> float:
-    """The seconds after which a task has failed, in a call that has until `end`.
+    """Returns the seconds after which a task has failed, in a call that ends at `end`.
 
-    A task that doesn't end in nearly a whole call wouldn't end in the next one either.
+    A task that takes longer than nearly a whole call wouldn't finish in the next one.
     """
-    return min(LIMIT, 0.95 * (end - time.monotonic() - FAREWELL))
+    return min(LIMIT, 0.95 * (end - time.monotonic() - GRACE_PERIOD))
 
 
 def run_tasks(
     tasks: list[Task], scratch: Path, journal: Journal, end: float, limit: float
 ) -> None:
-    """Runs what isn't done yet, until `end` has come.
+    """Runs the unfinished tasks until `end`.
 
     Args:
       tasks: of a stage.
-      scratch: with `data` and `checkpoints`.
+      scratch: folder with `data` and `checkpoints`.
       journal: of the stage.
-      end: in seconds of `time.monotonic`.
-      limit: of `time_limit`.
+      end: as of `time.monotonic`, in seconds.
+      limit: see `time_limit`.
     """
     for task in tasks:
         if journal.is_done(task.name, limit=limit):
             continue
-        seconds = end - time.monotonic() - FAREWELL
+        seconds = end - time.monotonic() - GRACE_PERIOD
         if seconds < SHORTEST:
             return
         start = time.monotonic()
@@ -185,7 +185,7 @@ def run_tasks(
             min(seconds, limit),
             environment={
                 "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} {task.xla_flags}",
-                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # PyTorch is there too
+                "XLA_PYTHON_CLIENT_PREALLOCATE": "false",  # shared with PyTorch
             },
             folder=scratch,
         )
@@ -193,7 +193,7 @@ def run_tasks(
         if ended.returncode == 0:
             journal.done(task.name, ended.result, took)
         elif ended.returncode is None and seconds < limit:
-            return  # the minutes are over; the next call tries again
+            return  # the time is over; the next call retries
         else:
             journal.fail(task.name, ended, took)
     journal.finish()

@@ -1,7 +1,7 @@
-"""Stand-ins for clu and ml_collections on machines that don't have them.
+"""Stand-ins for clu and ml_collections on machines without them.
 
-They have what training uses of the two: an average, and a config whose fields are
-attributes. Nothing is replaced where the libraries are installed.
+They implement the parts that training uses: an average, and a config whose fields are
+attributes. Installed libraries aren't replaced.
 """
 
 import copy
@@ -24,7 +24,7 @@ class Average:
 
     @classmethod
     def from_model_output(cls, values: jax.Array, mask: jax.Array) -> "Average":
-        """The average of the values whose `mask` is true."""
+        """Averages the values where `mask` is true."""
         ones = jnp.ones_like(values, dtype=jnp.int32)
         return cls(
             total=jnp.where(mask, values, jnp.zeros_like(values)).sum(),
@@ -32,12 +32,12 @@ class Average:
         )
 
     def compute(self) -> jax.Array:
-        """The average as a number."""
+        """Returns the average."""
         return self.total / self.count
 
 
 class ConfigDict(dict[str, Any]):
-    """`ml_collections.ConfigDict`: a dictionary whose entries are attributes too."""
+    """`ml_collections.ConfigDict`: a dictionary with its entries as attributes."""
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -49,7 +49,7 @@ class ConfigDict(dict[str, Any]):
         self[name] = value
 
     def update(self, other: dict[str, Any]) -> None:  # type: ignore[override]
-        """Sets entries; those of nested dictionaries one by one."""
+        """Sets entries, recursively in nested dictionaries."""
         for name, value in other.items():
             if isinstance(value, dict):
                 self.setdefault(name, ConfigDict()).update(value)
@@ -57,19 +57,19 @@ class ConfigDict(dict[str, Any]):
                 self[name] = value
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain nested dictionaries."""
+        """Returns plain nested dictionaries."""
         return {
             name: value.to_dict() if isinstance(value, ConfigDict) else value
             for name, value in self.items()
         }
 
     def copy_and_resolve_references(self) -> "ConfigDict":
-        """A deep copy."""
+        """Returns a deep copy."""
         return copy.deepcopy(self)
 
 
 def install() -> list[str]:
-    """Makes the stand-ins importable in place of what is missing; returns its names."""
+    """Installs stand-ins for missing libraries and returns the libraries' names."""
     missing = [name for name in ("clu", "ml_collections") if _is_missing(name)]
     if "clu" in missing:
         metrics = _module("clu.metrics", Average=Average)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks.half_hour import archives
-from benchmarks.half_hour.child import FAREWELL, run
+from benchmarks.half_hour.child import GRACE_PERIOD, run
 from benchmarks.half_hour.journal import Journal
 from benchmarks.half_hour.sizes import Size
 from da_jax.errors import UserError
@@ -109,7 +109,7 @@ def run_all(
             continue
         workdir = scratch / "results" / spec.name
         archives.restore_run(output, workdir)
-        seconds = end - time.monotonic() - FAREWELL
+        seconds = end - time.monotonic() - GRACE_PERIOD
         if seconds < SHORTEST:
             return
         if not _run(spec, size, output, workdir, journal, seconds):

@@ -1,4 +1,4 @@
-"""The benchmarks' commands, at a small size: that they run, never how fast."""
+"""The benchmarks' commands run at a small size."""
 
 import json
 import os

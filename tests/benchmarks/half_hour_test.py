@@ -1,4 +1,4 @@
-"""`benchmarks.half_hour`: what survives a kill, a crash, a missing library."""
+"""`benchmarks.half_hour` after a kill, after a crash and without libraries."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def environment(**others):
 
 
 def call(output, *arguments, **others):
-    """A whole call of the rehearsal."""
+    """Runs a call of the rehearsal and returns its output."""
     done = subprocess.run(
         command(output, *arguments),
         capture_output=True,
@@ -57,7 +57,7 @@ def call(output, *arguments, **others):
     return done.stdout
 
 
-def test_stand_ins_do_what_the_libraries_do():
+def test_stand_ins_equal_the_libraries():
     values, mask = jnp.array([1.0, 2.0, 4.0]), jnp.array([True, False, True])
     ours = stand_ins.Average.from_model_output(values, mask=mask)
     theirs = clu.metrics.Average.from_model_output(values, mask=mask)
@@ -84,7 +84,7 @@ def test_stand_ins_do_what_the_libraries_do():
 
 
 def test_stand_ins_make_the_configs(tmp_path):
-    """The whole default config and its check, where both libraries are missing."""
+    """The default config and its checks work without both libraries."""
     (tmp_path / "sitecustomize.py").write_text(BLOCK)
     program = (
         "from benchmarks.half_hour import stand_ins;"
@@ -129,7 +129,7 @@ def test_an_archive_holds_the_run_and_equal_arrays_once(
     (workdir / "config.json").write_text('{"seed": 3}')
     student = tree(7)
     best = {name: student[name] for name in ("params", "batch_stats")}
-    older = [tree(5)]  # archived as the newest while nothing was evaluated
+    older = [tree(5)]  # without an evaluation the newest is archived
     older = [{name: other[name] for name in best} for other in older]
     checkpoint = RunCheckpoint("resnet8", 100, [student], older, 0, [{"epoch": 1}])
     checkpoints = RunCheckpoints(workdir)
@@ -174,7 +174,7 @@ def test_weights_join_those_of_other_runs_unless_they_are_large(tmp_path, monkey
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_tasks_and_runs_are_what_there_is():
+def test_tasks_have_distinct_names_and_runs_are_in_order():
     for size in (FULL, REHEARSAL):
         tasks = checks(size, REPOSITORY) + speed(size)
         assert len({task.name for task in tasks}) == len(tasks)
@@ -205,7 +205,7 @@ def test_a_crash_ends_only_its_task(tmp_path):
     assert "KeyError: 'nothing'" in again.tasks["golden"]["said"]
 
 
-def test_a_task_is_ended_when_its_time_is_over():
+def test_a_task_ends_when_its_time_is_over():
     start = time.monotonic()
     ended = child.run("checks:first_steps_of_digits", {"steps": 9, "teacher": ""}, 0.5)
     assert ended.returncode is None
@@ -236,8 +236,8 @@ def test_missing_inputs_are_one_line(tmp_path, arguments, message):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_short_call_begins_and_leaves_the_device_to_its_tasks(tmp_path):
-    """No task is told to stay off the accelerator, though the parent does."""
+def test_a_short_call_starts_and_its_tasks_use_the_device(tmp_path):
+    """The parent computes on the CPU, and its tasks don't inherit that."""
     others = {name: value for name, value in os.environ.items() if "JAX_PL" not in name}
     done = subprocess.run(
         command(tmp_path, "--minutes=1"),
@@ -247,7 +247,7 @@ def test_a_short_call_begins_and_leaves_the_device_to_its_tasks(tmp_path):
         env=others | {"XLA_FLAGS": ""},
     )
     assert done.returncode == 0, done.stderr
-    assert "the same command goes on from here" in done.stdout
+    assert "the same command resumes from here" in done.stdout
     stage = json.loads((tmp_path / "1_checks.json").read_text())
     device = stage["tasks"]["device"]["found"]["figures"]
     assert device["environment"]["JAX_PLATFORMS"] is None
@@ -256,7 +256,7 @@ def test_a_short_call_begins_and_leaves_the_device_to_its_tasks(tmp_path):
 
 
 def comparable(output):
-    """What of an output doesn't depend on the machine's speed."""
+    """Returns the parts of an output that don't depend on the machine's speed."""
     files = {path.name: path for path in output.iterdir()}
     content = {name: path.read_bytes() for name, path in files.items()}
     found = {}
@@ -299,7 +299,7 @@ def test_the_rehearsal_killed_in_every_stage_ends_with_the_same_files(tmp_path):
             stderr=subprocess.DEVNULL,
         )
         while not list(killed.glob(wanted)):
-            assert process.poll() is None, "it has ended before it was killed"
+            assert process.poll() is None, "it ended before it was killed"
             time.sleep(0.2)
         time.sleep(2.0)  # into the next task
         process.send_signal(signal.SIGKILL)
@@ -312,7 +312,7 @@ def test_the_rehearsal_killed_in_every_stage_ends_with_the_same_files(tmp_path):
 
 
 @pytest.mark.slow
-def test_short_calls_go_on_until_everything_is_done(tmp_path):
+def test_short_calls_resume_until_everything_is_done(tmp_path):
     calls = 1
     while "everything is done" not in call(tmp_path, "--minutes=4"):
         calls += 1
