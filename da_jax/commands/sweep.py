@@ -35,7 +35,8 @@ _WORKDIR = flags.DEFINE_string(
 
 @exit_on_error()
 def main() -> None:
-    config = command_line.parse(sys.argv, __name__)
+    command_line.parse_flags(sys.argv, __name__)
+    config = command_line.read_config()
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
     check_prerequisites(config)
     try:

@@ -7,9 +7,12 @@ from pathlib import Path
 
 from absl import flags
 
+from da_jax.augmentations import AUGMENTATIONS
 from da_jax.commands.command_line import exit_on_error
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
+from da_jax.declarations import table
+from da_jax.methods import METHODS
 from da_jax.training import weights_and_biases
 
 _WORKDIR = flags.DEFINE_string(
@@ -27,11 +30,18 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     "process_id", None, "Which of them this is, from 0.", lower_bound=0
 )
+_FIELDS = flags.DEFINE_bool(
+    "fields", False, "Print the config fields of methods and augmentations, and exit."
+)
 
 
 @exit_on_error()
 def main() -> None:
-    config = command_line.parse(sys.argv, __name__)
+    command_line.parse_flags(sys.argv, __name__)
+    if _FIELDS.value:
+        print(table({**METHODS, **AUGMENTATIONS}), end="")
+        return
+    config = command_line.read_config()
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)

@@ -1,6 +1,8 @@
 """The flag --config and its overrides, which the commands that train share."""
 
+import contextlib
 import sys
+from collections.abc import Iterator
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -17,29 +19,45 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 
 
-def parse(arguments: list[str], command: str) -> ConfigDict:
-    """The config that a command line names; its other flags are parsed too.
+def parse_flags(arguments: list[str], command: str) -> None:
+    """Parses a command line.
 
     Args:
       arguments: the command line.
       command: the module whose flags `--help` lists.
 
     Raises:
-      UserError: a flag or the config is none.
+      UserError: a flag isn't known, or its value can't be read.
     """
     app.define_help_flags()
     for flag in flags.FLAGS.get_key_flags_for_module(command):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    try:
+    with _one_line():
         flags.FLAGS(arguments)
-        if CONFIG.value is None:
-            raise UserError("no config: give one with --config=configs/resnet8x4.py")
+
+
+def read_config() -> ConfigDict:
+    """Returns the config that the command line names, with every field.
+
+    Raises:
+      UserError: there is none, or it can't be loaded.
+    """
+    if CONFIG.value is None:
+        raise UserError("no config: give one with --config=configs/resnet8x4.py")
+    with _one_line():
         CONFIG.value.get("name")  # a config that could not be loaded raises only now
+    return complete(CONFIG.value)
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Turns the errors of absl and of config files into a line for the user."""
+    try:
+        yield
     except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
         # The flag's own error carries the traceback of what a config file raised.
         message = str(error).rpartition("UserError: ")[2]
         raise UserError(" ".join(message.split())) from error
-    return complete(CONFIG.value)
 
 
 def complete(config: ConfigDict) -> ConfigDict:

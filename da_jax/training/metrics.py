@@ -50,7 +50,7 @@ def by_seed(record: Record) -> list[Record]:
 
 
 def evaluation_split(record: Record) -> str:
-    """Returns what an epoch was evaluated on: `test` as in the original, or `validation`."""
+    """Returns what an epoch was evaluated on: `test`, or what is held out."""
     is_held_out = "validation_top1" in by_seed(record)[0]
     return "validation" if is_held_out else "test"
 
