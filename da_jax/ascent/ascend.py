@@ -96,8 +96,7 @@ def ascend(
     batch_size = _check_batch(x)
     dtypes = jax.tree.map(lambda leaf: leaf.dtype, x)
     static_steps = static(steps)
-    if state is not None:
-        state = jax.tree.map(jnp.asarray, state)
+    state = jax.tree.map(jnp.asarray, state)
 
     def checked(x: Any, state: Any) -> tuple[Array, Any]:
         values, new_state = _both(objective(_as(x, dtypes), rebuilt(state)))
@@ -105,7 +104,7 @@ def ascend(
         return values, _like(new_state, state)
 
     def value_at(x: Any, state: Any) -> Array:
-        return _global_mean(checked(x, state)[0], axis_name)
+        return _global_mean(checked(x, state)[0], axis_name).astype(dtype)
 
     def run(x: Any, state: Any, count: Array) -> tuple[Any, Any, Array, Array]:
         moved, moved_state, first = take_steps(
@@ -122,12 +121,11 @@ def ascend(
             return moved, moved_state, after, after
         before = first
         if static_steps is None:
-            before = jax.lax.cond(
-                count > 0, lambda: first, lambda: value_at(x, state).astype(first.dtype)
-            )
+            before = jax.lax.cond(count > 0, lambda: first, lambda: value_at(x, state))
         return moved, moved_state, before, after
 
     x, state = jax.lax.stop_gradient((_in_full_precision(x), state))
+    dtype = jnp.result_type(*jax.tree.leaves(x))
     count = jnp.asarray(steps, jnp.int32)
     # What `run` closes over may be differentiated by a caller: loops have no gradient.
     convert, closed_over = jax.closure_convert(run, x, state, count)

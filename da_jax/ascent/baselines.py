@@ -14,12 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int, PyTree
 
 from da_jax.ascent.ascend import Ascended, Projection, ascend, flip, static
-from da_jax.ascent.disagreement import (
-    disagreement,
-    disagreement_augment,
-    evaluate,
-    uniform,
-)
+from da_jax.ascent.disagreement import disagreement_augment, evaluate, uniform
 from da_jax.losses import ArrayLike
 
 
@@ -287,31 +282,29 @@ def noise(
     )
     x = jax.lax.stop_gradient(jax.tree.map(jnp.asarray, x))
     direction = uniform(jax.random.split(key)[1], x, axis_name)
-    moves = jax.tree.map(jnp.subtract, ascended.x, x)
-    scale = _norms(moves) / _norms(direction)
-
-    def moved(start: Array, direction: Array) -> Array:
-        lengths = scale.astype(start.dtype).reshape(-1, *[1] * (start.ndim - 1))
-        return start + lengths * direction
-
-    noisy = jax.tree.map(moved, x, direction)
-    objective = disagreement(
+    noisy = _as_far(x, ascended.x, direction)
+    at_noise = disagreement_augment(
+        noisy,
         student,
         teacher,
-        divergence,
-        logit_standardization,
-        has_state=student_state is not None,
-        update_state=False,
-    )
-    at_noise = ascend(
-        noisy,
-        objective,
-        optimizer=optax.identity(),
         steps=0,
-        state=ascended.state,
+        divergence=divergence,
+        logit_standardization=logit_standardization,
+        student_state=ascended.state,
         axis_name=axis_name,
     )
     return ascended._replace(x=noisy, after=at_noise.after)
+
+
+def _as_far(x: Any, moved: Any, direction: Any) -> Any:
+    """Moves each example of x along its direction, as far as it was `moved`."""
+    scale = _norms(jax.tree.map(jnp.subtract, moved, x)) / _norms(direction)
+
+    def one(start: Array, direction: Array) -> Array:
+        lengths = scale.astype(start.dtype).reshape(-1, *[1] * (start.ndim - 1))
+        return start + lengths * direction
+
+    return jax.tree.map(one, x, direction)
 
 
 def _norms(x: Any) -> Array:

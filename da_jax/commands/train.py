@@ -6,14 +6,31 @@ import sys
 from pathlib import Path
 
 from absl import flags
+from ml_collections import ConfigDict
 
+from da_jax.analysis.gallery import BoundNetwork
+from da_jax.analysis.training_gallery import TrainingGallery
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.commands.command_line import exit_on_error
+from da_jax.commands.progress_bar import ProgressBar
 from da_jax.config import command_line
+from da_jax.config.build import (
+    build_run,
+    create_ascent,
+    load_data,
+    load_teacher,
+    split_data,
+)
+from da_jax.config.checks import check_config
 from da_jax.config.prerequisites import check_prerequisites
+from da_jax.config.workdir import claimed
+from da_jax.data import Dataset
 from da_jax.declarations import table
 from da_jax.methods import METHODS
-from da_jax.training import weights_and_biases
+from da_jax.training import compilation, processes, results, weights_and_biases
+from da_jax.training.callbacks import Callbacks
+from da_jax.training.run import Run
+from da_jax.training.train import train
 
 _WORKDIR = flags.DEFINE_string(
     "workdir", None, "The run's folder (default: runs/ and the config's name)."
@@ -45,22 +62,6 @@ def main() -> None:
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)
-    from da_jax.analysis.gallery import BoundNetwork
-    from da_jax.analysis.training_gallery import TrainingGallery
-    from da_jax.commands.progress_bar import ProgressBar
-    from da_jax.config.build import (
-        build_run,
-        create_ascent,
-        load_data,
-        load_teacher,
-        split_data,
-    )
-    from da_jax.config.checks import check_config
-    from da_jax.config.workdir import claimed
-    from da_jax.training import compilation, processes, results
-    from da_jax.training.callbacks import Callbacks
-    from da_jax.training.train import train
-
     compilation.configure_compiler()
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         processes.start_processes(
@@ -70,17 +71,7 @@ def main() -> None:
     dataset = load_data(config)
     run = build_run(config, workdir, dataset, load_teacher(config, dataset))
     if config.gallery_every:
-        _, examples, _ = split_data(config, dataset)
-        assert run.task.teacher is not None and run.teacher is not None
-        gallery = TrainingGallery(
-            run.task.student,
-            BoundNetwork(run.task.teacher, run.teacher),
-            (run.names.student, run.names.teacher),
-            dataset,
-            examples,
-            *create_ascent(config),
-        )
-        run = dataclasses.replace(run, gallery=gallery)
+        run = add_gallery(run, config, dataset)
     if not processes.is_first_process():
         train(run, Callbacks())
         return
@@ -88,3 +79,18 @@ def main() -> None:
         finished = train(run, bar)
     print(results.summary_line(finished))
     print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+
+
+def add_gallery(run: Run, config: ConfigDict, dataset: Dataset) -> Run:
+    """Adds what TensorBoard shows of a run, whose config has `gallery_every`."""
+    assert run.task.teacher is not None and run.teacher is not None
+    _, examples, _ = split_data(config, dataset)
+    gallery = TrainingGallery(
+        run.task.student,
+        BoundNetwork(run.task.teacher, run.teacher),
+        (run.names.student, run.names.teacher),
+        dataset,
+        examples,
+        *create_ascent(config),
+    )
+    return dataclasses.replace(run, gallery=gallery)
