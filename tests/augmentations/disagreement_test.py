@@ -62,8 +62,8 @@ def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
     learning_rate = 0.01778
     noise = np.random.default_rng(0).normal(size=60)
     values = 0.5 + 0.004 * np.minimum(np.arange(60), 15) + 0.003 * noise
-    parameter = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], learning_rate)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(parameter, "min")
+    adam = torch.optim.Adam([torch.nn.Parameter(torch.zeros(1))], learning_rate)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(adam, "min")
     optimizer = DisagreementAugmentation().optimizer(learning_rate, batch_size=4)
     x = jnp.zeros(())
     state = optimizer.init(x)
@@ -72,7 +72,7 @@ def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
         update, state = jax.jit(optimizer.update)(
             jnp.full((), -1e9), state, x, value=-(value**2)
         )
-        rate = parameter.param_groups[0]["lr"]
+        rate = adam.param_groups[0]["lr"]
         assert float(update) == pytest.approx(rate, rel=1e-12)
         rates.add(rate)
         scheduler.step(-(value**2))

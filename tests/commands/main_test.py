@@ -153,12 +153,16 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert done.returncode == 2
     assert "seed (0 there, 1 now)" in done.stderr
 
-    taught = main(
-        *("--config=configs/digits.py:kd", f"--workdir={tmp_path / 'taught'}", *SHORT),
+    distilled = main(
+        *(
+            "--config=configs/digits.py:kd",
+            f"--workdir={tmp_path / 'distilled'}",
+            *SHORT,
+        ),
         *("--config.num_epochs=1", "--config.teacher.model=resnet8"),
         f"--config.teacher.checkpoint={workdir / 'best'}",
     )
-    assert taught.returncode == 0, taught.stderr
+    assert distilled.returncode == 0, distilled.stderr
 
 
 def test_compiled_programs_are_kept(tmp_path, monkeypatch):

@@ -26,7 +26,7 @@ SHORT = (
     *("--config.num_epochs=2", "--config.optimizer.decay_epochs=(1,)"),
     "--config.validation_size=180",
 )
-NUMBERS = spaces.create_space(
+SPACE = spaces.create_space(
     {"disagreement.probability": {"low": 0.0, "high": 1.0}}, digits_config.get_config()
 )
 
@@ -137,8 +137,8 @@ def test_a_killed_search_goes_on_and_two_processes_share_one(tmp_path):
 
 
 def test_a_trial_of_a_process_that_is_gone_is_run_again_and_no_other(tmp_path):
-    one = Trials(tmp_path, NUMBERS, "none", 2)
-    two = Trials(tmp_path, NUMBERS, "none", 2)
+    one = Trials(tmp_path, SPACE, "none", 2)
+    two = Trials(tmp_path, SPACE, "none", 2)
     first, second = one.next(3), two.next(3)
     assert first.params != second.params
     one.close()  # as the system does when a process is killed

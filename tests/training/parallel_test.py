@@ -212,7 +212,7 @@ def test_a_student_among_several_equals_itself_alone(x64, composition):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("composition", ["unrolled", "vmapped"])
-def test_students_of_other_numbers_equal_themselves_alone(x64, composition):
+def test_students_of_other_hyperparameters_equal_themselves_alone(x64, composition):
     students, measured = train(
         "cifar100", students=2, composition=composition, hyperparameters=TRIALS
     )
