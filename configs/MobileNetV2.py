@@ -6,7 +6,7 @@ python -m da_jax.main --config=configs/MobileNetV2.py:wrn_40_2
 python -m da_jax.main --config=configs/MobileNetV2.py:wrn_40_2,kd
 
 Published with `kd` (mdistiller, last epoch, `lr0.01`): 67.37 % from vgg13, 67.35 % from
-ResNet50. From wrn_40_2, and with `da`, nothing.
+ResNet50. Nothing is published from wrn_40_2, or with `da`.
 """
 
 from ml_collections import ConfigDict

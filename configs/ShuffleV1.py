@@ -5,7 +5,7 @@ python -m da_jax.main --config=configs/ShuffleV1.py:wrn_40_2
 python -m da_jax.main --config=configs/ShuffleV1.py:wrn_40_2,kd
 
 Published with `kd` (mdistiller, last epoch, `lr0.01`): 74.07 % from resnet32x4, 74.83 %
-from wrn_40_2. With `da` nothing.
+from wrn_40_2. With `da`, nothing is published.
 """
 
 from ml_collections import ConfigDict

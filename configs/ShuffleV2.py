@@ -4,7 +4,7 @@ python -m da_jax.main --config=configs/ShuffleV2.py
 python -m da_jax.main --config=configs/ShuffleV2.py:kd
 
 Published, best epoch of 5 runs: 73.70 ± 0.19 % with `da`, 71.67 ± 0.34 % with `kd`. At
-mdistiller's learning rate (`kd,lr0.01`, last epoch) 74.45 %: ahead of `da` at 0.05.
+mdistiller's learning rate (`kd,lr0.01`, last epoch) 74.45 %, ahead of `da` at 0.05.
 """
 
 from ml_collections import ConfigDict

@@ -1,14 +1,14 @@
-"""Configs of distillation on CIFAR-100, as the original has them.
+"""Configs of distillation on CIFAR-100, with the original's values.
 
-A config file's `get_config(variant)` starts from `create` and changes what differs. Its
-fields are in `da_jax/config/defaults.py`. A variant is words joined by commas, in any
-order, at most one of each kind:
+The `get_config(variant)` of each file starts from `create` and changes what differs.
+The fields are in `da_jax/config/defaults.py`. A variant is a comma-separated list of
+words, in any order, with at most one of each kind:
 
-- the teacher, one of the file's (the first is the default);
-- the method, a key of `methods` (KD by default), with mdistiller's numbers for it;
-- `da`, distillation with Disagreement Augmentation (the default), or without: `kd`, or
-  `none`, which reads better beside another method; or `fgsm`, `noise`, `pgd`;
-- `lr0.05`, the original's learning rate (the default), or `lr0.01`, mdistiller's for
+- a teacher of the file (by default the first);
+- a method, a key of `methods` (by default KD), with mdistiller's hyperparameters;
+- an augmentation: `da` (the default) is Disagreement Augmentation; `kd` and `none` are
+  no augmentation; or `fgsm`, `noise`, `pgd`;
+- a learning rate: `lr0.05` (the default), the original's, or `lr0.01`, mdistiller's for
   MobileNetV2 and the ShuffleNets.
 """
 
@@ -35,20 +35,20 @@ PAIRS: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("wrn_40_2", "wrn_40_1"): {"DKD": {"beta": 6.0}},
     ("resnet32x4", "resnet8x4"): {"ReviewKD": {"review_weight": 5.0}},
 }
-"""What mdistiller's configs have differently for a pair of teacher and student."""
+"""Values of mdistiller's configs that depend on the teacher and the student."""
 
 
 def create(student: str, teachers: Collection[str], variant: str) -> ConfigDict:
-    """Distillation into `student` on CIFAR-100, as the original has it.
+    """Creates a config of distillation into `student` on CIFAR-100.
 
     Args:
-      student: its architecture.
-      teachers: the architectures of its teachers. Converted weights are expected in
-        `checkpoints/TEACHER`.
-      variant: as above.
+      student: the student's architecture.
+      teachers: architectures of possible teachers, the default first. Their weights are
+        read from `checkpoints/TEACHER`.
+      variant: words, see above.
 
     Raises:
-      UserError: an unknown word in the variant, or two of a kind.
+      UserError: the variant has an unknown word, or two of a kind.
     """
     kinds = [
         list(teachers),
@@ -73,7 +73,7 @@ def create(student: str, teachers: Collection[str], variant: str) -> ConfigDict:
 
 
 def create_teacher(student: str) -> ConfigDict:
-    """Training of `student` from scratch on CIFAR-100, by mdistiller's recipe."""
+    """Creates a config of training from scratch on CIFAR-100, as in mdistiller."""
     config = defaults(f"teacher_{student}", student)
     config.method = "vanilla"
     config.augmentation = "none"
@@ -81,7 +81,7 @@ def create_teacher(student: str) -> ConfigDict:
 
 
 def _choose(variant: str, kinds: list[list[str]]) -> list[str]:
-    """The word of each kind in `variant`, or the kind's first."""
+    """Returns the word of each kind in `variant`, by default the kind's first."""
     words = [word for word in variant.split(",") if word]
     known = [word for kind in kinds for word in kind]
     for word in words:
@@ -90,7 +90,7 @@ def _choose(variant: str, kinds: list[list[str]]) -> list[str]:
     chosen = [[word for word in words if word in kind] for kind in kinds]
     for several in chosen:
         if len(several) > 1:
-            raise UserError(f"the variant has both {' and '.join(several)}")
+            raise UserError(f"the variant has both {' and '.join(several)}; use one")
     return [
         word[0] if word else kind[0] for word, kind in zip(chosen, kinds, strict=True)
     ]

@@ -3,7 +3,7 @@
 python -m da_jax.main --config=configs/digits_teacher.py
 cp -r runs/digits_teacher/best checkpoints/digits_resnet20
 
-Seen on 2 CPU cores: best and last epoch 100.00 % of the 360 test images.
+Measured on 2 CPU cores: 100.00 % of the 360 test images in the best and the last epoch.
 """
 
 from ml_collections import ConfigDict

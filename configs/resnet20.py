@@ -5,8 +5,8 @@ python -m da_jax.main --config=configs/resnet20.py:resnet110
 python -m da_jax.main --config=configs/resnet20.py:resnet110,kd
 
 Published with `kd`: 70.66 % from resnet56, 70.67 % from resnet110 (mdistiller, last
-epoch). With `da` nothing as it is here; with the original's later variant of it (logit
-standardisation, KL ascent; best epoch) 71.44 ± 0.16 % and 71.41 ± 0.09 %.
+epoch). With `da` as here, nothing is published; with the original's later variant
+(logit standardisation, KL ascent; best epoch) 71.44 ± 0.16 % and 71.41 ± 0.09 %.
 """
 
 from ml_collections import ConfigDict

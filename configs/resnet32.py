@@ -3,9 +3,9 @@
 python -m da_jax.main --config=configs/resnet32.py
 python -m da_jax.main --config=configs/resnet32.py:kd
 
-Published with `kd`: 73.08 % (mdistiller, last epoch). With `da` nothing as it is here;
-with the original's later variant of it (logit standardisation, KL ascent; best epoch)
-73.79 ± 0.27 %.
+Published with `kd`: 73.08 % (mdistiller, last epoch). With `da` as here, nothing is
+published; with the original's later variant (logit standardisation, KL ascent; best
+epoch) 73.79 ± 0.27 %.
 """
 
 from ml_collections import ConfigDict

@@ -3,8 +3,8 @@
 python -m da_jax.main --config=configs/resnet8.py
 python -m da_jax.main --config=configs/resnet8.py:kd
 
-Small enough for a CPU: six minutes an epoch on 2 cores with `da`; seen after the first
-epoch: 13.70 %. No result is published.
+Small enough for a CPU: six minutes per epoch on 2 cores with `da`. Measured after the
+first epoch: 13.70 %. No result is published.
 """
 
 from ml_collections import ConfigDict

@@ -5,7 +5,8 @@ python -m da_jax.main --config=configs/resnet8x4.py:wrn_40_2
 python -m da_jax.main --config=configs/resnet8x4.py:wrn_40_2,kd
 
 Published from resnet32x4, best epoch of 5 runs: 74.59 ± 0.24 % with `da`,
-73.66 ± 0.26 % with `kd`. From wrn_40_2 nothing.
+73.66 ± 0.26 % with `kd`. From wrn_40_2, nothing is
+published.
 """
 
 from ml_collections import ConfigDict

@@ -1,10 +1,10 @@
-"""Any architecture from scratch on CIFAR-100: a teacher of one's own.
+"""Any architecture from scratch on CIFAR-100, for example as a teacher.
 
 python -m da_jax.main --config=configs/teacher.py:resnet56
 python -m da_jax.main --config=configs/resnet20.py \
     --config.teacher.checkpoint=runs/teacher_resnet56/best
 
-Published by this recipe, last epoch: resnet56 72.34 %, resnet110 74.31 %, resnet32x4
+Published with this recipe, last epoch: resnet56 72.34 %, resnet110 74.31 %, resnet32x4
 79.42 %, wrn_40_2 75.61 %, vgg13 74.64 %, ResNet50 79.34 %, resnet20 69.06 %, resnet32
 71.14 %, resnet8x4 72.50 %, wrn_16_2 73.26 %, wrn_40_1 71.98 %, vgg8 70.36 %; with
 --config.optimizer.learning_rate=0.01 MobileNetV2 64.60 %, ShuffleV1 70.50 %, ShuffleV2

@@ -4,8 +4,8 @@ python -m da_jax.main --config=configs/wrn_16_2.py
 python -m da_jax.main --config=configs/wrn_16_2.py:resnet32x4
 python -m da_jax.main --config=configs/wrn_16_2.py:resnet32x4,kd
 
-Published with `kd`: 74.92 % from wrn_40_2 (mdistiller, last epoch). From resnet32x4,
-and with `da`, nothing.
+Published with `kd`: 74.92 % from wrn_40_2 (mdistiller, last epoch). Nothing is
+published from resnet32x4, or with `da`.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,8 @@
 python -m da_jax.main --config=configs/wrn_40_1.py
 python -m da_jax.main --config=configs/wrn_40_1.py:kd
 
-Published with `kd`: 73.54 % (mdistiller, last epoch). With `da` nothing.
+Published with `kd`: 73.54 % (mdistiller, last epoch). With `da`, nothing is
+published.
 """
 
 from ml_collections import ConfigDict

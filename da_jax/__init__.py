@@ -1,12 +1,12 @@
 """Disagreement Augmentation for knowledge distillation, in JAX.
 
-- `disagreement_augment`: the paper, a batch moved to where two networks disagree
-- `ascend`: the gradient ascent it is made of, for any objective, optimizer, projection
-- `fgsm`, `pgd`, `noise`: what it is compared with
+- `disagreement_augment`: moves a batch to where two networks disagree, as in the paper
+- `ascend`: gradient ascent with any objective, optimizer and projection
+- `fgsm`, `pgd`, `noise`: baselines
 - `reduce_on_plateau`: PyTorch's scheduler as an optax transformation
 - `losses`: distillation losses of logits
 
-They import JAX, optax and jaxtyping when they are first used, and nothing else.
+`import da_jax` imports nothing else; the first use imports JAX, optax and jaxtyping.
 """
 
 import importlib
@@ -39,7 +39,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Imports the library at its first use: commands without JAX start fast."""
+    """Imports the library at its first use, so that commands without JAX start fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "losses":

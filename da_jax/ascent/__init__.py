@@ -1,4 +1,4 @@
-"""The paper: batches moved by gradient ascent to where two networks disagree."""
+"""Disagreement Augmentation and its baselines, as gradient ascent of a batch."""
 
 from da_jax.ascent.ascend import Ascended, ascend
 from da_jax.ascent.baselines import fgsm, noise, pgd

@@ -14,24 +14,22 @@ from da_jax.losses import ArrayLike
 State = TypeVar("State")
 
 Objective = Callable[[Any, Any], tuple[Array, Any]]
-"""(x, state) to (a value for each example `[B]`, the state after)."""
+"""Maps (x, state) to (a value per example `[B]`, the new state)."""
 
 Projection = Callable[[Any, Any], Any]
-"""(x after a step, x before the first one) to x where it may be."""
+"""Maps (x after a step, x before the first step) to the projected x."""
 
 
 class Ascended(NamedTuple):
-    """A batch after its ascent.
+    """The result of an ascent.
 
     Attributes:
-      x: as it was given, moved.
-      state: after the steps, in the dtypes it was given in.
-      before: the mean objective of the first x, a scalar.
-      after: the mean objective of the last x, a scalar. It takes one more evaluation of
-        the objective, whose state is thrown away; under `jax.jit` that costs nothing
-        where `after` isn't used.
-      applied: a bool scalar. Of a batch with a coin it is the coin; else it is whether
-        there was a step.
+      x: the moved batch, in the structure and dtypes of the given one.
+      state: the state after the last step, in the dtypes of the given one.
+      before: the mean objective at the first x, a scalar.
+      after: the mean objective at the last x, a scalar. It takes one more evaluation of
+        the objective, which `jax.jit` removes if `after` isn't used.
+      applied: a bool scalar: the coin, if there is one, else whether there was a step.
     """
 
     x: Any
@@ -51,36 +49,36 @@ def ascend(
     state: Any = None,
     axis_name: str | None = None,
 ) -> Ascended:
-    """Moves a batch up the mean of an objective.
+    """Increases the mean of an objective by gradient ascent of a batch.
 
     Each step is x ← project(x + u, x₀), where u is the optimizer's update for the
-    gradient of −mean(objective(x)) and x₀ is the batch as it was given. No gradient
-    passes through the result, or into what the objective closes over.
+    gradient of −mean(objective(x)) and x₀ is the given batch. The result has no
+    gradient, neither by x nor by what the objective closes over.
 
     Args:
       x: a floating-point array, or a pytree of them, with a leading batch axis: images
-        `[B, H, W, C]`, vectors `[B, D]`, embeddings. Half precision is moved in
-        float32 and rounded at the end; the objective sees x in its own dtype.
-      objective: (x, state) to (values `[B]`, state). Their mean over the batch is
-        raised. It is traced; `state` holds what it changes, such as running statistics.
-      optimizer: any optax transformation, new for this batch. It sees the descent
-        direction, x as `params`, minus the mean as `value=`, and minus the values of
-        the examples as `values=`.
-      steps: how many, at least 0; an int or a traced integer. One static step traces
-        no loop.
-      project: (x, x₀) to x, after each step. None leaves x where the optimizer puts it.
+        `[B, H, W, C]`, vectors `[B, D]`, embeddings. Half precision is updated in
+        float32 and rounded at the end; the objective gets x in its own dtype.
+      objective: maps (x, state) to (values `[B]`, state). It is traced; `state` holds
+        what it changes, such as running statistics.
+      optimizer: any optax transformation, initialised for this batch. Its updates are
+        the gradient of −mean, its `params` x; extra arguments are `value=`, −mean, and
+        `values=`, −values `[B]`.
+      steps: at least 0; an int or a traced integer. A single static step traces no
+        loop.
+      project: maps (x, x₀) to x after each step, or None.
       state: of the objective, any pytree.
       axis_name: the mapped axis (`pmap`, `shard_map`) that the batch is split over. The
-        mean is then that of all devices. Without it the mean is that of x, which is the
-        global one for a sharded x under `jax.jit`. Several steps inside `shard_map`
-        without it take `check_vma=False`.
+        mean is then over all devices. Otherwise it is the mean over x, which is global
+        for a sharded x under `jax.jit`. Several steps inside `shard_map` without it
+        need `check_vma=False`.
 
     Returns:
-      The moved batch, see `Ascended`.
+      The moved batch and its state, see `Ascended`.
 
     Raises:
       ValueError: x isn't a batch of floating-point arrays, `steps` is negative, or the
-        objective doesn't return `[B]` values and a state like the one it was given.
+        objective doesn't return values `[B]` and a state like the given one.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -127,7 +125,7 @@ def ascend(
     x, state = jax.lax.stop_gradient((_in_full_precision(x), state))
     dtype = jnp.result_type(*jax.tree.leaves(x))
     count = jnp.asarray(steps, jnp.int32)
-    # What `run` closes over may be differentiated by a caller: loops have no gradient.
+    # A caller may differentiate by what `run` closes over, but loops have no gradient.
     convert, closed_over = jax.closure_convert(run, x, state, count)
     results = convert(x, state, count, *jax.lax.stop_gradient(closed_over))
     x, state, before, after = jax.lax.stop_gradient(results)
@@ -144,19 +142,19 @@ def take_steps(
     state: Any = None,
     axis_name: str | None = None,
 ) -> tuple[Any, Any, Array]:
-    """Takes the steps of `ascend` without its checks and its further evaluations.
+    """Takes the steps of `ascend`, without its checks and extra evaluations.
 
     Args:
       x: arrays of at least float32, with a leading batch axis.
-      objective: (x, state) to (values `[B]`, a state of the same dtypes).
-      optimizer: as of `ascend`.
-      steps: likewise.
-      project: likewise.
-      state: likewise.
-      axis_name: likewise.
+      objective: maps (x, state) to (values `[B]`, a state of the same dtypes).
+      optimizer: see `ascend`.
+      steps: see `ascend`.
+      project: see `ascend`.
+      state: see `ascend`.
+      axis_name: see `ascend`.
 
     Returns:
-      The moved x, the state, and the mean objective of the first x (0 without a step).
+      The moved x, the state, and the mean objective at the first x (0 without a step).
     """
     origin = x
     transformation = optax.with_extra_args_support(optimizer)
@@ -172,8 +170,8 @@ def take_steps(
         )
         mean = _global_mean(values, axis_name)
         if axis_name is not None:
-            # Each device's mean depends on the others' x through collectives, whose
-            # transposes add up: the gradient is that of the sum of all devices' means.
+            # Each device's mean depends on the others' x through collectives. Their
+            # transposes add up to the gradient of the sum of all devices' means.
             size = jax.lax.axis_size(axis_name)
             gradient = jax.tree.map(lambda leaf: leaf / size, gradient)
         updates, opt_state = transformation.update(
@@ -201,16 +199,16 @@ def take_steps(
 
 
 def _global_mean(values: Array, axis_name: str | None) -> Array:
-    """The mean over the batch of all devices."""
+    """Computes the mean over the batch of all devices."""
     mean = jnp.mean(values)
     return mean if axis_name is None else jax.lax.pmean(mean, axis_name)
 
 
 def static(steps: Any) -> int | None:
-    """The number of steps, or None where it is a tracer.
+    """Returns the number of steps, or None if it is traced.
 
     Raises:
-      ValueError: it is negative or no integer.
+      ValueError: it is negative or isn't an integer.
     """
     if not jnp.issubdtype(jnp.result_type(steps), jnp.integer) or jnp.ndim(steps):
         raise ValueError(f"steps is {steps}; it must be an integer")
@@ -223,7 +221,7 @@ def static(steps: Any) -> int | None:
 
 
 def _in_full_precision(x: Any) -> Any:
-    """At least float32: small steps and squared gradients vanish in half precision."""
+    """Casts to at least float32: half precision loses small steps and squares."""
     return jax.tree.map(
         lambda leaf: leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32)), x
     )
@@ -247,7 +245,11 @@ def _both(returned: Any) -> tuple[Any, Any]:
 
 
 def _check_batch(x: Any) -> int:
-    """The batch size of x."""
+    """Returns the batch size of x.
+
+    Raises:
+      ValueError: x isn't a batch of floating-point arrays.
+    """
     leaves = jax.tree.leaves(x)
     if not leaves:
         raise ValueError("x has no arrays; give a batch, such as images [B, H, W, C]")
@@ -275,13 +277,17 @@ def _check_values(values: Any, batch_size: int) -> None:
 
 
 def rebuilt(state: Any) -> Any:
-    """The same state in new containers, which the objective may change in place."""
+    """Copies the containers of a state, which the objective may change in place."""
     leaves, structure = jax.tree.flatten(state)
     return jax.tree.unflatten(structure, leaves)
 
 
 def _like(state: Any, given: Any) -> Any:
-    """A state that the objective returned, in the dtypes of the one it was given."""
+    """Casts a returned state to the dtypes of the given one.
+
+    Raises:
+      ValueError: their structures differ.
+    """
     found: Any = jax.tree.structure(state)
     expected: Any = jax.tree.structure(given)
     if found != expected:
@@ -295,10 +301,10 @@ def _like(state: Any, given: Any) -> Any:
 def flip(
     key: Array | None, probability: float | Float[Array, ""]
 ) -> Bool[Array, ""] | None:
-    """The coin of a batch, or None where there is no key.
+    """Flips the coin of a batch; returns None without a key.
 
     Raises:
-      ValueError: `probability` isn't one, or needs a key.
+      ValueError: `probability` isn't from 0 to 1, or is below 1 without a key.
     """
     if isinstance(probability, int | float | np.number):
         if not 0 <= probability <= 1:
@@ -308,6 +314,6 @@ def flip(
     if key is None:
         raise ValueError(
             f"probability is {probability}: flipping a coin needs a key; give"
-            " key=jax.random.key(...), another one for each batch"
+            " key=jax.random.key(...), a different one for each batch"
         )
     return jax.random.bernoulli(key, probability)

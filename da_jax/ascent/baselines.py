@@ -1,4 +1,4 @@
-"""What Disagreement Augmentation is compared with, made of the same parts.
+"""Baselines of Disagreement Augmentation: FGSM, PGD and noise.
 
 References:
   y4umeng/disagreement_augmentation, src/distillers/_augmented.py (FGSM2).
@@ -21,13 +21,13 @@ from da_jax.losses import ArrayLike
 def negative_label_logit(
     logits: Float[ArrayLike, "B K"], labels: Int[ArrayLike, " B"]
 ) -> Float[Array, " B"]:
-    """Minus the logit of each label."""
+    """Returns minus the logit of each label."""
     classes = jnp.asarray(labels)[:, None]
     return -jnp.take_along_axis(jnp.asarray(logits), classes, axis=-1)[:, 0]
 
 
 def linf_ball(radius: float | Array) -> Projection:
-    """The projection to at most `radius` from where each value was."""
+    """Creates the projection to the L∞ ball of `radius` around the given batch."""
 
     def project(x: Any, origin: Any) -> Any:
         def one(moved: Array, start: Array) -> Array:
@@ -53,21 +53,21 @@ def fgsm(
 ) -> Ascended:
     """Moves a batch by one step of Adam that lowers the logit of its labels.
 
-    It is the original's baseline of that name, which takes the negative log-likelihood
-    of logits that aren't log-probabilities. Adam's first step is nearly the gradient's
-    sign. For the sign of the cross-entropy's gradient, Goodfellow et al.'s FGSM, take
+    The original's baseline of this name applies the negative log-likelihood to logits
+    instead of log-probabilities. Adam's first step is nearly the gradient's sign. For
+    the sign of the cross-entropy's gradient, Goodfellow et al.'s FGSM, use
     `pgd(..., steps=1, learning_rate=radius)`.
 
     Args:
-      x: as of `disagreement_augment`.
-      student: likewise.
-      labels: the classes.
+      x: see `disagreement_augment`.
+      student: see `disagreement_augment`.
+      labels: class indices `[B]`.
       learning_rate: in units of x.
-      update_state: as of `disagreement_augment`.
-      student_state: likewise.
-      key: likewise.
-      probability: likewise.
-      axis_name: likewise.
+      update_state: see `disagreement_augment`.
+      student_state: see `disagreement_augment`.
+      key: see `disagreement_augment`.
+      probability: see `disagreement_augment`.
+      axis_name: see `disagreement_augment`.
 
     Returns:
       `Ascended`; `before` and `after` are minus the mean logit of the labels.
@@ -114,23 +114,23 @@ def pgd(
     probability: float | Float[Array, ""] = 1.0,
     axis_name: str | None = None,
 ) -> Ascended:
-    """Moves a batch up the student's cross-entropy, in an L∞ ball.
+    """Increases the student's cross-entropy by projected gradient ascent in an L∞ ball.
 
-    Each step goes `learning_rate` along the sign of the gradient, and back to at most
-    `radius` from where each value of x was.
+    Each step adds `learning_rate` × the sign of the gradient, then clips each value to
+    at most `radius` from the given one.
 
     Args:
-      x: as of `disagreement_augment`.
-      student: likewise.
-      labels: the classes.
+      x: see `disagreement_augment`.
+      student: see `disagreement_augment`.
+      labels: class indices `[B]`.
       learning_rate: of a step, in units of x.
       radius: of the ball, in units of x.
-      steps: how many.
-      update_state: as of `disagreement_augment`.
-      student_state: likewise.
-      key: likewise.
-      probability: likewise.
-      axis_name: likewise.
+      steps: the number of steps; an int or a traced integer.
+      update_state: see `disagreement_augment`.
+      student_state: see `disagreement_augment`.
+      key: see `disagreement_augment`.
+      probability: see `disagreement_augment`.
+      axis_name: see `disagreement_augment`.
 
     Returns:
       `Ascended`; `before` and `after` are the mean cross-entropy.
@@ -179,7 +179,7 @@ def _against_labels(
     axis_name: str | None,
     project: Callable[[Any, Any], Any] | None = None,
 ) -> Ascended:
-    """The ascent of a loss `[B]` of the student's logits and the labels."""
+    """Increases a loss `[B]` of the student's logits and the labels."""
     static(steps)
     labels = jnp.asarray(labels)
     coin = flip(None if key is None else jax.random.split(key)[0], probability)
@@ -225,24 +225,24 @@ def noise(
 ) -> Ascended:
     """Moves a batch as far as Disagreement Augmentation does, in a random direction.
 
-    It is the control that tells what the direction is worth: each example moves by
-    uniform noise of the L2 norm that its ascent has.
+    A control for the direction of the ascent: each example moves by uniform noise,
+    scaled to the L2 norm of its ascent.
 
     Args:
-      x: as of `disagreement_augment`, as all arguments but the key.
-      student: likewise.
-      teacher: likewise.
-      key: of this batch, for the noise and the coin.
+      x: see `disagreement_augment`.
+      student: see `disagreement_augment`.
+      teacher: see `disagreement_augment`.
+      key: a random key for this batch, for the noise and the coin.
       learning_rate: of the ascent.
       steps: of the ascent.
       divergence: of the ascent.
       logit_standardization: of the ascent.
-      update_state: keep the student's state from the ascent.
+      update_state: whether the student's state is updated by the ascent.
       reduce_on_plateau: of the ascent.
       reference_batch: of the ascent.
-      student_state: as of `disagreement_augment`.
-      probability: likewise.
-      axis_name: likewise.
+      student_state: see `disagreement_augment`.
+      probability: see `disagreement_augment`.
+      axis_name: see `disagreement_augment`.
 
     Returns:
       `Ascended`; `after` is the mean disagreement of the noisy batch.
@@ -308,7 +308,7 @@ def _as_far(x: Any, moved: Any, direction: Any) -> Any:
 
 
 def _norms(x: Any) -> Array:
-    """The L2 norm of each example, over all arrays of x, `[B]`."""
+    """Computes the L2 norm of each example over all arrays of x, `[B]`."""
     leaves = jax.tree.leaves(x)
     squares = [jnp.sum(jnp.square(leaf.reshape(len(leaf), -1)), -1) for leaf in leaves]
     return jnp.sqrt(sum(squares))

@@ -1,4 +1,4 @@
-"""Disagreement Augmentation: a batch moved to where student and teacher disagree.
+"""Disagreement Augmentation: moves a batch to where student and teacher disagree.
 
 References:
   y4umeng/disagreement_augmentation, the training loop of the paper's experiments and,
@@ -19,13 +19,13 @@ from da_jax.ascent.plateau import reduce_on_plateau as plateau
 from da_jax.losses import ArrayLike, kl_divergence, standardize
 
 PATIENCE = 10
-"""Of PyTorch's plateau: step 13 is the first that it can change."""
+"""Patience of PyTorch's plateau, which can change step 13 at the earliest."""
 
 
 def normalized_mse(
     student_logits: Float[ArrayLike, "B K"], teacher_logits: Float[ArrayLike, "B K"]
 ) -> Float[Array, " B"]:
-    """Mean over the classes of (S/‖S‖₁ − T/‖T‖₁)², the norms at least 1e-12."""
+    """Computes the mean over classes of (S/‖S‖₁ − T/‖T‖₁)², norms at least 1e-12."""
     difference = _l1_normalized(student_logits) - _l1_normalized(teacher_logits)
     return jnp.mean(jnp.square(difference), axis=-1)
 
@@ -38,12 +38,12 @@ def _l1_normalized(logits: Float[ArrayLike, "B K"]) -> Float[Array, "B K"]:
 def teacher_student_kl(
     student_logits: Float[ArrayLike, "B K"], teacher_logits: Float[ArrayLike, "B K"]
 ) -> Float[Array, " B"]:
-    """KL(softmax T ‖ softmax S) at temperature 1."""
+    """Computes KL(softmax T ‖ softmax S) at temperature 1."""
     return kl_divergence(student_logits, teacher_logits, temperature=1.0)
 
 
 Divergence = Callable[[jax.Array, jax.Array], jax.Array]
-"""Logits `[B, K]` of student and teacher to their disagreement `[B]`."""
+"""Maps logits `[B, K]` of student and teacher to their disagreement `[B]`."""
 
 DIVERGENCES: dict[str, Divergence] = {"mse": normalized_mse, "kl": teacher_student_kl}
 
@@ -68,47 +68,47 @@ def disagreement_augment(
 ) -> Ascended:
     """Moves a batch to where student and teacher disagree most.
 
-    With logits S of the student and T of the teacher, each step is one of Adam's, new
-    for each batch, with both networks' weights fixed:
+    With logits S of the student and T of the teacher, and both networks' weights fixed,
+    each step is one of Adam, initialised for each batch:
 
       x ← x + α · Adam(∇ₓ D(S(x), T(x)))
 
-    D is a mean over the batch, so its gradient shrinks with the batch size against
+    D is a mean over the batch, so its gradient shrinks with the batch size relative to
     Adam's ε of 1e-8, and a large batch moves less: the paper's α is for batches of 64.
-    No gradient passes through the result or into either network, so the call may stand
-    inside a loss that is differentiated by the student's weights.
+    The result has no gradient, so a loss function that is differentiated by the
+    student's weights may call this.
 
     Args:
-      x: the batch, normalised as the networks take it: an array or a pytree of arrays
-        with a leading batch axis. It isn't clipped.
-      student: x to logits `[B, K]`; with `student_state`, (x, state) to (logits,
-        state). The original has it in train mode.
-      teacher: x to logits `[B, K]`, in eval mode.
+      x: the normalised batch: an array or a pytree of arrays with a leading batch axis.
+        It isn't clipped.
+      student: maps x to logits `[B, K]`; with `student_state`, (x, state) to (logits,
+        state). In train mode, in the original.
+      teacher: maps x to logits `[B, K]`, in eval mode.
       learning_rate: α, in units of x.
-      steps: of ascent, the paper's e; an int or a traced integer. One static step
-        without a key traces no loop and no conditional.
+      steps: the number of ascent steps e; an int or a traced integer. A single static
+        step without a key traces no loop and no conditional.
       divergence: D. "mse" is the mean squared difference of L1-normalised logits;
         "kl" is KL(teacher ‖ student), as in the original's later code.
-      logit_standardization: give each row of logits mean 0 and standard deviation 1
-        before D.
-      update_state: keep the student's state from the passes over the half-moved batch,
-        as the original does; else the given state is returned.
-      reduce_on_plateau: multiply α by 0.1 when D has been 0.01 % below its last best
-        for more than 10 steps in a row. It is PyTorch's rule for the loss −D.
-      random_init: start from uniform(-1, 1) noise instead of x. Needs `key`.
-      reference_batch: scale the gradient as if the batch had this size, so that α means
-        the same for every batch size.
+      logit_standardization: whether each row of logits gets mean 0 and standard
+        deviation 1 before D.
+      update_state: whether the student's state is updated by the forward passes of the
+        ascent, as in the original; otherwise the given state is returned.
+      reduce_on_plateau: whether α is multiplied by 0.1 when D has been 0.01 % below its
+        last best for more than 10 steps in a row, PyTorch's rule for the loss −D.
+      random_init: whether to start from uniform(-1, 1) noise instead of x; needs `key`.
+      reference_batch: scales the gradient as for a batch of this size, so that α has
+        the same effect for every batch size.
       student_state: what the student changes, such as batch norm's running statistics.
-      key: of this batch; a coin with `probability` decides for the whole batch. The
-        same key gives the same coin in `fgsm`, `pgd` and `noise`.
-      probability: p, of the ascent; below 1 it needs `key`.
+      key: a random key for this batch; one coin decides for the whole batch. The same
+        key gives the same coin in `fgsm`, `pgd` and `noise`.
+      probability: the probability p of the ascent; below 1 it needs `key`.
       axis_name: the mapped axis (`pmap`, `shard_map`) that the batch is split over.
         The key must then be the same on every device.
 
     Returns:
       `Ascended`: x and the student's state (None without one), the mean disagreement
-      before and after, and the coin. Where it said no, x and state are as given, and
-      the ascent isn't executed (under `vmap` it is, and its result is dropped).
+      before and after, and the coin. If the coin is tails, x and state are the given
+      ones and the ascent is skipped (under `vmap` it is computed and discarded).
 
     Raises:
       ValueError: an argument is out of range, a key is missing, or logits don't fit.
@@ -185,15 +185,15 @@ def disagreement(
     has_state: bool,
     update_state: bool,
 ) -> Objective:
-    """The disagreement of each example as an objective for `ascend`.
+    """Creates an objective for `ascend`: the disagreement of each example.
 
     Args:
-      student: as of `disagreement_augment`.
-      teacher: likewise.
-      divergence: likewise.
-      logit_standardization: likewise.
+      student: see `disagreement_augment`.
+      teacher: see `disagreement_augment`.
+      divergence: see `disagreement_augment`.
+      logit_standardization: see `disagreement_augment`.
       has_state: whether the student takes and returns a state.
-      update_state: whether that is the objective's state after.
+      update_state: whether the objective returns the student's new state.
     """
 
     compare = divergence_of(divergence, logit_standardization=logit_standardization)
@@ -208,7 +208,7 @@ def disagreement(
 
 
 def divergence_of(name: str, *, logit_standardization: bool = False) -> Divergence:
-    """The entry `name` of `DIVERGENCES`, of standardised logits if asked for."""
+    """Returns the entry `name` of `DIVERGENCES`, optionally of standardised logits."""
     divergence = DIVERGENCES[name]
     if not logit_standardization:
         return divergence
@@ -226,12 +226,12 @@ def ascent_optimizer(
     batch_size: int,
     reference_batch: int | None,
 ) -> optax.GradientTransformation:
-    """The optimizer of Disagreement Augmentation.
+    """Creates the optimizer of Disagreement Augmentation.
 
     Args:
       learning_rate: α, in units of x.
       reduce_on_plateau: see `disagreement_augment`.
-      batch_size: of all devices.
+      batch_size: over all devices.
       reference_batch: see `disagreement_augment`.
     """
     optimizer = optax.adam(learning_rate)
@@ -245,7 +245,7 @@ def ascent_optimizer(
 def evaluate(
     network: Callable[..., Any], x: Any, state: Any, has_state: bool
 ) -> tuple[Array, Any]:
-    """A network's logits of x, and its state after.
+    """Returns a network's logits for x, and its new state.
 
     Raises:
       ValueError: a network with a state doesn't return both, or one without does.
@@ -280,15 +280,15 @@ def _check_logits(student_logits: Any, teacher_logits: Any) -> None:
 
 
 def _batch_size(x: Any, axis_name: str | None) -> int:
-    """Of all devices."""
+    """Returns the batch size over all devices."""
     size = int(jax.tree.leaves(x)[0].shape[0])
     return size if axis_name is None else size * jax.lax.axis_size(axis_name)
 
 
 def uniform(key: Any, x: Any, axis_name: str | None) -> Any:
-    """Uniform(-1, 1) noise in the shapes of x; the same however it is split."""
+    """Samples uniform(-1, 1) noise in the shapes of x, independent of the devices."""
     leaves, structure = jax.tree.flatten(x)
-    drawn = []
+    sampled = []
     for leaf_key, leaf in zip(jax.random.split(key, len(leaves)), leaves, strict=True):
         keys = jax.random.split(leaf_key, _batch_size(leaf, axis_name))
         if axis_name is not None:
@@ -299,5 +299,5 @@ def uniform(key: Any, x: Any, axis_name: str | None) -> Any:
         def one(key: Any, shape: Any = shape, dtype: Any = dtype) -> Array:
             return jax.random.uniform(key, shape, dtype, -1.0, 1.0)
 
-        drawn.append(jax.vmap(one)(keys))
-    return jax.tree.unflatten(structure, drawn)
+        sampled.append(jax.vmap(one)(keys))
+    return jax.tree.unflatten(structure, sampled)

@@ -16,21 +16,20 @@ def reduce_on_plateau(
 ) -> optax.GradientTransformationExtraArgs:
     """Scales updates down when `value` stops falling, as `ReduceLROnPlateau` does.
 
-    PyTorch cuts the learning rate after more than `patience` steps without a new best
-    value, and the cut reaches the step *after* the one whose value it saw.
-    `optax.contrib.reduce_on_plateau` cuts one bad step earlier and scales the very
-    update that it is given the value of.
+    PyTorch reduces the learning rate after more than `patience` steps without a new
+    best value, from the step *after* that value. `optax.contrib.reduce_on_plateau`
+    reduces it one bad step earlier, and scales the update that comes with the value.
 
     Args:
-      factor: by which the scale is multiplied at a cut, in (0, 1).
-      patience: steps without a new best value that are tolerated.
-      rtol: a value is a new best where it is below best × (1 − `rtol`). For negative
+      factor: multiplies the scale at each reduction, in (0, 1).
+      patience: how many steps without a new best value are tolerated.
+      rtol: a value is a new best if it is below best × (1 − `rtol`). For negative
         values that bound is above the best, so an equal value counts as a new best.
-      cooldown: steps after a cut that aren't counted.
-      min_scale: the scale is never smaller.
+      cooldown: how many steps after a reduction aren't counted.
+      min_scale: the lower bound of the scale.
 
     Returns:
-      A transformation whose `update` takes `value=`, what is minimised.
+      A transformation; `update` takes the minimised value as `value=`.
 
     Raises:
       ValueError: `factor` or `rtol` is out of range.

@@ -1,4 +1,4 @@
-"""How every command of ours ends."""
+"""What all commands share: arguments, error messages and exit codes."""
 
 import argparse
 import contextlib
@@ -20,20 +20,20 @@ from da_jax.training.interruption import RunEndedError
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's, but a mistake is one line as everywhere else."""
+    """An `ArgumentParser` with errors of one line, as in all commands."""
 
     def error(self, message: str) -> NoReturn:
-        """Raises it as a `UserError`."""
-        raise UserError(f"{message} (`{self.prog} --help` lists what there is)")
+        """Raises a `UserError`."""
+        raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:
-    """`--dataset`, `--data_dir`, and `--config` for `add_to_tables`."""
+    """Adds `--dataset`, `--data_dir`, and `--config` for `add_to_tables`."""
     parser.add_argument("--dataset", default="cifar100")
     parser.add_argument(
         "--data_dir",
         default="",
-        help=f"prepared data sets (default: {locations.data_dir()})",
+        help=f"folder of prepared data sets (default: {locations.data_dir()})",
     )
     parser.add_argument(
         "--config", type=Path, help="a config file that adds to MODELS or DATASETS"
@@ -41,10 +41,10 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
 
 
 def add_to_tables(config: Path) -> None:
-    """Runs a config file for what it adds to MODELS and DATASETS.
+    """Runs a config file, which may add to MODELS and DATASETS.
 
     Raises:
-      UserError: there is no such file.
+      UserError: it isn't a file.
     """
     if not config.is_file():
         raise UserError(f"--config {config} is not a file")
@@ -52,13 +52,13 @@ def add_to_tables(config: Path) -> None:
 
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
-"""Of the machine, not of ours: a full, a broken, a read-only disk."""
+"""Errors of the disk, not of this program: it is full, broken or read-only."""
 
 
 @contextlib.contextmanager
 def exit_on_error() -> Iterator[None]:
-    """Decorates a command: a user's mistake ends it with one line and exit code 2."""
-    # What Orbax raises it logs too, and TensorStore's threads print it.
+    """Decorates a command: a `UserError` ends it with one line and exit code 2."""
+    # Orbax also logs the errors that it raises, and TensorStore's threads print them.
     absl.logging.set_verbosity(absl.logging.FATAL)
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logger = logging.getLogger("da_jax")
@@ -72,10 +72,10 @@ def exit_on_error() -> Iterator[None]:
     except OSError as error:
         if error.errno not in DISK_ERRORS:
             raise
-        what = f"{error.filename}: " if error.filename else ""
+        file = f"{error.filename}: " if error.filename else ""
         print(
-            f"error: {what}{error.strerror}; what was written before is as it was, and"
-            " when that is mended the same command goes on",
+            f"error: {file}{error.strerror}; files written before are unchanged, and"
+            " the same command resumes once this is fixed",
             file=sys.stderr,
         )
         sys.exit(EXIT_CODE)
@@ -83,7 +83,7 @@ def exit_on_error() -> Iterator[None]:
         print(end, file=sys.stderr)
         sys.exit(end.exit_code)
     except KeyboardInterrupt:
-        print("interrupted before there was anything to keep", file=sys.stderr)
+        print("interrupted before anything was saved", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 

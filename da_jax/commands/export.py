@@ -5,7 +5,7 @@ python -m da_jax.export runs/resnet32x4_resnet8x4_da --format=safetensors \\
 
 writes a folder of `model.json` and the weights: `model.safetensors` or `model.pth`
 (with PyTorch's names for bundled architectures) or `model.msgpack` (Flax's). The other
-commands take the folder as a checkpoint. PyTorch loads it by one of
+commands accept the folder as a checkpoint. PyTorch loads the weights by one of
 
     model.load_state_dict(safetensors.torch.load_file("exported/model.safetensors"))
     model.load_state_dict(torch.load("exported/model.pth")["model"])
@@ -51,7 +51,7 @@ def parse_arguments() -> argparse.Namespace:
 
 
 def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
-    """Returns the fields of `model.json` on an exported model's origin and accuracy.
+    """Returns an exported model's origin and accuracy, for `model.json`.
 
     Args:
       checkpoint: the folder of a run or of a model.
@@ -64,7 +64,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     if not is_run_folder(checkpoint):
         return read_json(checkpoint / "model.json")
     run = read_run(checkpoint)
-    if run.config is None:  # damaged; the weights have checksums of their own
+    if run.config is None:  # damaged, but the weights have their own checksums
         return {}
     origin = {"run": run.config["name"], "dataset": run.config["dataset"]}
     if not run.seeds:

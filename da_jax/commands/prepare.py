@@ -36,7 +36,7 @@ def parse_arguments() -> argparse.Namespace:
 
 @exit_on_error()
 def main() -> None:
-    """Prepares the data set, unless it is there."""
+    """Prepares the data set, unless it is prepared already."""
     arguments = parse_arguments()
     data_dir = arguments.data_dir.expanduser()
     from da_jax.data import cifar100  # imported late: --help needs no JAX
@@ -44,7 +44,7 @@ def main() -> None:
 
     target = locations.prepared_cifar100(data_dir)
     if target.exists():
-        print(f"CIFAR-100 is prepared already, in {target}")
+        print(f"CIFAR-100 is already prepared in {target}")
         return
     cifar100.prepare(read_archive(arguments.archive), data_dir)
     print(f"CIFAR-100 is prepared in {target}: 50,000 training and 10,000 test images")

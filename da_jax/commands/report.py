@@ -46,7 +46,7 @@ def main() -> None:
     output = arguments.output.expanduser()
     with _writing(output):
         output.mkdir(parents=True, exist_ok=True)
-    from da_jax.analysis.report.curves import charts  # imported late: --help is fast
+    from da_jax.analysis.report.curves import charts  # imported late, for a fast --help
     from da_jax.analysis.report.page import create_page
     from da_jax.analysis.report.pictures import has_attachments
     from da_jax.analysis.report.rendering import draw_all
@@ -81,10 +81,10 @@ def main() -> None:
 
 @contextlib.contextmanager
 def _writing(output: Path) -> Iterator[None]:
-    """Turns errors of writing to `output` into a user's error.
+    """Converts errors of writing to `output`.
 
     Raises:
-      UserError: says why it can't be written.
+      UserError: it can't be written.
     """
     try:
         yield

@@ -1,1 +1,1 @@
-"""A search for hyperparameters, on what is held out of the training set."""
+"""Hyperparameter search, evaluated on examples held out of the training set."""

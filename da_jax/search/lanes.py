@@ -1,4 +1,4 @@
-"""Several trials side by side in one program, each with its own hyperparameters."""
+"""Several trials in one program, each with its own hyperparameters."""
 
 import dataclasses
 import time
@@ -15,11 +15,11 @@ from da_jax.training.run import Run
 
 @dataclasses.dataclass
 class Lane:
-    """A trial's students, of consecutive seeds.
+    """The students of a trial, with consecutive seeds.
 
     Attributes:
-      accuracies: for each epoch, each student's top-1 on what is held out, in %.
-      diverged: whether a student's loss isn't finite any more.
+      accuracies: top-1 (%) on the held-out examples, by epoch and student.
+      diverged: whether a student's loss was infinite or NaN.
     """
 
     accuracies: list[list[float]] = dataclasses.field(default_factory=list)
@@ -27,16 +27,16 @@ class Lane:
 
     @property
     def value(self) -> float:
-        """The mean over the students of their best accuracies."""
+        """The students' best accuracies (%), averaged."""
         return float(np.mean(np.max(self.accuracies, axis=0)))
 
 
 class Lanes:
     """A program that trains several trials, each in a lane.
 
-    What a trial changes is traced, so all trials share the program. An empty lane,
-    before its first trial or at the end of a search, goes on with its last students,
-    and its results are ignored.
+    The fields that trials vary are traced, so all trials share the program. An empty
+    lane, before its first trial or at the end of a search, keeps training its last
+    students and ignores their results.
     """
 
     def __init__(
@@ -46,13 +46,13 @@ class Lanes:
         callbacks: Callbacks,
         should_stop: Callable[[], bool],
     ) -> None:
-        """Compiles nothing yet.
+        """Creates the students; compiles no training step yet.
 
         Args:
-          run: of as many students as all lanes hold.
+          run: a run with the students of all lanes.
           num_lanes: how many trials are trained at once.
-          callbacks: are called with the images that were trained on.
-          should_stop: is asked before each program of training steps.
+          callbacks: called with the number of images that were trained on.
+          should_stop: called before each program of training steps.
         """
         self.lanes = [Lane() for _ in range(num_lanes)]
         self._run = run
@@ -69,7 +69,12 @@ class Lanes:
         )
 
     def start(self, index: int, config: ConfigDict) -> None:
-        """Puts new students, of the config's hyperparameters and seeds, into a lane."""
+        """Starts a trial: new students with the config's hyperparameters and seeds.
+
+        Args:
+          index: of the lane.
+          config: the trial's config.
+        """
         steps = self._run.steps
         students = steps.students(self._trainer.states)
         hyperparameters = create_hyperparameters(config, len(self._run.batches))
@@ -84,13 +89,17 @@ class Lanes:
         self.lanes[index] = Lane()
 
     def train_epoch(self) -> bool:
-        """Trains every lane for an epoch; returns False if it was stopped before."""
+        """Trains every lane for an epoch.
+
+        Returns:
+          False if `should_stop` ended the epoch.
+        """
         epoch = self._trainer.start_epoch(self._epoch, self._seconds)
         if epoch is None:
             return False
         steps = self._run.steps
         trained = steps.mean_metrics(tuple(state.metrics for state in epoch.states))
-        assert epoch.evaluated is not None, "the pruner looks at every epoch"
+        assert epoch.evaluated is not None, "the pruner needs every epoch"
         evaluated = steps.mean_metrics(epoch.evaluated)
         self._epoch += 1
         self._seconds = time.perf_counter() - epoch.start

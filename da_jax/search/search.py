@@ -1,4 +1,4 @@
-"""The search itself: trials are compared, and pruned, on what is held out."""
+"""The search: runs trials, and prunes them by their accuracy on held-out examples."""
 
 from pathlib import Path
 
@@ -24,28 +24,28 @@ from da_jax.training.interruption import Interruption, RunEndedError
 from da_jax.training.state import Task
 
 ACCURACIES = "accuracies"
-"""A trial's attribute: each student's top-1 (%) on what is held out, of each epoch."""
+"""A trial's attribute: top-1 (%) on the held-out examples, by student and epoch."""
 
 
 class Search:
-    """A process's part in a search; trials share a program where they can.
+    """One process of a search. Trials share programs where possible.
 
     Attributes:
-      config: that the trials vary, with a tenth of the training set held out if it
-        doesn't say how much.
+      config: the config that trials vary; a tenth of the training set is held out if
+        `validation_size` is 0.
     """
 
     def __init__(self, config: ConfigDict, space: Space, num_lanes: int) -> None:
-        """Loads the data, but not the test set, and the teacher.
+        """Loads the training set and the teacher.
 
         Args:
-          config: that the trials vary.
-          space: what they vary.
-          num_lanes: how many are trained side by side.
+          config: the config that trials vary.
+          space: the fields that they vary.
+          num_lanes: how many trials are trained in one program.
 
         Raises:
-          UserError: something is missing, or trials that are to be trained in one
-            program need several.
+          UserError: something is missing, or the trials of one program differ in a
+            field that isn't traced.
         """
         self.config = config.copy_and_resolve_references()
         self._space = space
@@ -60,7 +60,11 @@ class Search:
         self._running: dict[int, optuna.Trial] = {}
 
     def _check_that_all_are_traced(self) -> None:
-        """Refuses fields whose values aren't traced."""
+        """Checks that all fields of the space are traced.
+
+        Raises:
+          UserError: a field isn't.
+        """
         base = create_task(self.config, self._dataset)
         for field, distribution in self._space.items():
             changed = [
@@ -71,19 +75,20 @@ class Search:
             if tasks != [base] * len(tasks) or len(scalars) < len(changed):
                 raise UserError(
                     f"the space's field {field} isn't a traced hyperparameter, so its"
-                    " trials can't be trained side by side; take --parallel_trials=1"
+                    " trials can't share a program; use --parallel_trials=1"
                 )
 
     def run(self, trials: Trials, total: int, callbacks: Callbacks) -> None:
-        """Runs trials until there are `total` in the study.
+        """Runs trials until the study has `total`.
 
         Args:
-          trials: of the study.
-          total: how many there are to be.
-          callbacks: what the caller watches.
+          trials: the trials of the study.
+          total: the number of trials to reach.
+          callbacks: report the progress.
 
         Raises:
-          RunEndedError: by a signal; another process runs the trials under way.
+          RunEndedError: a signal was received. Another process, or the next start,
+            reruns the unfinished trials.
         """
         with Interruption(callbacks.warn) as interruption:
             while lanes := self._fill(trials, total, callbacks, interruption):
@@ -91,7 +96,7 @@ class Search:
                     for trial in self._running.values():
                         trials.hand_in(trial)
                     raise RunEndedError(
-                        interruption.number, "; the trials under way will be run anew"
+                        interruption.number, "; unfinished trials will be rerun"
                     )
                 for index in list(self._running):
                     self._report(index, lanes, trials.study, callbacks)
@@ -103,7 +108,7 @@ class Search:
         callbacks: Callbacks,
         interruption: Interruption,
     ) -> Lanes | None:
-        """Puts a trial into each empty lane; None when no lane has one."""
+        """Starts a trial in each empty lane; returns None when no trial is left."""
         for index in range(self._num_lanes):
             if index in self._running:
                 continue
@@ -121,7 +126,7 @@ class Search:
     def _program(
         self, config: ConfigDict, callbacks: Callbacks, interruption: Interruption
     ) -> Lanes:
-        """The lanes whose program takes this config's hyperparameters."""
+        """Returns the lanes with the program for this config."""
         key = create_task(config, self._dataset), config.batch_size
         if key not in self._programs:
             config = config.copy_and_resolve_references()
@@ -135,7 +140,7 @@ class Search:
     def _report(
         self, index: int, lanes: Lanes, study: optuna.Study, callbacks: Callbacks
     ) -> None:
-        """Reports a trial's epoch, and ends the trial if it was its last."""
+        """Reports a trial's epoch to the study, and ends the trial if it is done."""
         trial, lane = self._running[index], lanes.lanes[index]
         trial.report(lane.value, len(lane.accuracies))
         is_whole = len(lane.accuracies) == self.config.num_epochs

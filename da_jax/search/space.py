@@ -1,6 +1,6 @@
-"""What is searched: a range or choices for fields of a config.
+"""The search space: ranges or choices for fields of a config.
 
-A space file is TOML, a table a field:
+A space file is TOML, with a table per field:
 
     ["disagreement.learning_rate"]
     low = 0.001
@@ -33,24 +33,24 @@ from da_jax.config.record import flatten
 from da_jax.errors import UserError
 
 Space = dict[str, BaseDistribution]
-"""A config's field to what it may hold."""
+"""Maps a config field to the distribution of its values."""
 
 DEFAULT: dict[str, dict[str, Any]] = {
     "disagreement.learning_rate": {"low": 0.001, "high": 0.1, "log": True},
     "disagreement.steps": {"low": 1, "high": 3},
     "disagreement.probability": {"low": 0.1, "high": 1.0},
 }
-"""α, e and p: what decides whether Disagreement Augmentation helps."""
+"""α, e and p of Disagreement Augmentation."""
 
 FIXED = (
     *("seed", "num_seeds", "num_epochs", "dataset", "data_dir"),
     *("validation_size", "validation_seed", "parallel"),
 )
-"""Fields that are the same in all trials, or they couldn't be compared."""
+"""Fields that must be the same in all trials, for a fair comparison."""
 
 
 def read_space(file: Path | None) -> dict[str, Any]:
-    """The tables of a space file; α, e and p without one.
+    """Reads the tables of a space file; returns `DEFAULT` without one.
 
     Raises:
       UserError: the file can't be read as TOML.
@@ -65,11 +65,15 @@ def read_space(file: Path | None) -> dict[str, Any]:
 
 
 def create_space(tables: Mapping[str, Any], config: ConfigDict) -> Space:
-    """What `tables` say, checked against the config that they vary.
+    """Creates a space from tables, checked against the config.
+
+    Args:
+      tables: by field, `low`, `high` and optionally `log`, or `choices`.
+      config: the config that trials vary.
 
     Raises:
-      UserError: a field that there isn't or that must stay, a table without a range, or
-        a value that the config refuses.
+      UserError: a field is unknown or fixed, a table has no range, or a value isn't
+        accepted by the config.
     """
     if not tables:
         raise UserError("the space has no field to search")
@@ -96,7 +100,7 @@ def _distribution(field: str, table: Any) -> BaseDistribution:
             return CategoricalDistribution(table["choices"])
         low, high, log = table["low"], table["high"], table.get("log", False)
         if table.keys() - {"low", "high", "log"}:
-            raise ValueError("it has more than low, high and log")
+            raise ValueError("it has fields other than low, high and log")
         if isinstance(low, int) and isinstance(high, int):
             return IntDistribution(low, high, log)
         return FloatDistribution(float(low), float(high), log)
@@ -108,7 +112,7 @@ def _distribution(field: str, table: Any) -> BaseDistribution:
 
 
 def ends(distribution: BaseDistribution) -> list[Any]:
-    """The values between which the others are; of choices, all."""
+    """Returns the least and greatest values, or all choices."""
     if isinstance(distribution, CategoricalDistribution):
         return list(distribution.choices)
     assert isinstance(distribution, IntDistribution | FloatDistribution)
@@ -116,10 +120,10 @@ def ends(distribution: BaseDistribution) -> list[Any]:
 
 
 def with_values(config: ConfigDict, values: Mapping[str, Any]) -> ConfigDict:
-    """A copy of `config` with other values in some fields.
+    """Returns a copy of `config` with some fields replaced.
 
     Raises:
-      UserError: a field takes another type of value.
+      UserError: a value has the wrong type.
     """
     changed = config.copy_and_resolve_references()
     for field, value in values.items():

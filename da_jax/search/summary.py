@@ -1,4 +1,4 @@
-"""What a search has found: a table, Optuna's plots, and the best trial as a config."""
+"""Results of a search: a table, Optuna's plots, and the best trial as a config."""
 
 import csv
 import pprint
@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 from da_jax.search.space import Space, with_values
 
 Plot = Callable[[Any, optuna.Study, list[str]], Any]
-"""(Optuna's plots of one backend, study, two fields) to a figure."""
+"""Maps (Optuna's plots of a backend, study, two fields) to a figure."""
 
 PLOTS: dict[str, Plot] = {
     "history": lambda plots, study, _: plots.plot_optimization_history(study),
@@ -28,7 +28,7 @@ LANDSCAPE = ("disagreement.learning_rate", "disagreement.probability")
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
-    """The trials that were run, the best first; those stopped early come last."""
+    """Returns the finished trials, best first; pruned ones come after complete ones."""
     states = (TrialState.COMPLETE, TrialState.PRUNED)
     return sorted(
         study.get_trials(states=states),
@@ -38,17 +38,22 @@ def finished(study: optuna.Study) -> list[FrozenTrial]:
 
 
 def epochs(trial: FrozenTrial) -> int:
-    """How many a trial was trained for."""
+    """Returns how many epochs a trial was trained for."""
     return len(trial.intermediate_values)
 
 
 def shown(value: Any) -> str:
-    """A value for people."""
+    """Formats a value of a field."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def table(study: optuna.Study, count: int | None = None) -> list[list[str]]:
-    """The best trials, a row each under a header."""
+    """Creates a table of trials: a header, and a row per trial, best first.
+
+    Args:
+      study: the study.
+      count: the number of rows, or None for all trials.
+    """
     trials = finished(study)[:count]
     fields = sorted({field for trial in trials for field in trial.params})
     header = ["trial", "validation top-1 (%)", "epochs", "ended", *fields]
@@ -66,7 +71,7 @@ def table(study: optuna.Study, count: int | None = None) -> list[list[str]]:
 
 
 def write(study: optuna.Study, config: ConfigDict, space: Space, folder: Path) -> None:
-    """Writes `trials.csv`, `best_config.py` and, in `plots/`, each plot twice."""
+    """Writes `trials.csv`, `best_config.py`, and `plots/` as HTML and PNG."""
     with (folder / "trials.csv").open("w", newline="") as file:
         csv.writer(file).writerows(table(study))
     whole = [t for t in finished(study) if t.state == TrialState.COMPLETE]
@@ -78,11 +83,11 @@ def write(study: optuna.Study, config: ConfigDict, space: Space, folder: Path) -
 
 
 def config_file(config: ConfigDict, trial: FrozenTrial) -> str:
-    """A config file that runs `trial` again, by `da_jax.main`."""
+    """Returns the content of a config file that repeats `trial` by `da_jax.main`."""
     best = with_values(config, trial.params)
     best.name = f"{config.name}_best"
     fields = pprint.pformat(best.to_dict(), sort_dicts=False)
-    found = f"{trial.value:.2f} % on what is held out"
+    found = f"{trial.value:.2f} % on held-out examples"
     return f'''"""Trial {trial.number} of a search: {found}.
 
 python -m da_jax.main --config=FOLDER/best_config.py
@@ -103,7 +108,7 @@ def _write_plots(study: optuna.Study, space: Space, folder: Path) -> None:
     from optuna import visualization
     from optuna.visualization import matplotlib
 
-    warnings.simplefilter("ignore", ExperimentalWarning)  # these plots are, to Optuna
+    warnings.simplefilter("ignore", ExperimentalWarning)  # of Optuna's plots
     folder.mkdir(exist_ok=True)
     fields = [field for field in LANDSCAPE if field in space]
     if len(fields) < 2:

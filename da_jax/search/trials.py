@@ -1,7 +1,7 @@
-"""Trials that several processes share: each is run once, and none is lost.
+"""Trials shared by several processes.
 
-The study is Optuna's, in SQLite. While a process lives it holds a lock on a file of its
-own; a trial whose process is gone is handed out again with the same values.
+The Optuna study is in SQLite. A process holds a lock on its own file while it lives;
+if it ends before its trial does, the trial is rerun with the same values.
 """
 
 import contextlib
@@ -23,26 +23,26 @@ FILE = "study.db"
 PROCESS = "process"
 """A trial's attribute: the name of the process that runs it."""
 JOINED = "joined"
-"""A study's attribute: how many processes have been at it."""
+"""A study's attribute: how many processes have joined it."""
 SEEN = (TrialState.COMPLETE, TrialState.PRUNED)
 
 PRUNERS = ("hyperband", "none")
 
 
 class Trials:
-    """A process's part in a study."""
+    """One process's access to a study."""
 
     def __init__(self, folder: Path, space: Space, pruner: str, epochs: int) -> None:
         """Creates the study, or joins it.
 
         Args:
-          folder: of the study and of the locks; made if it isn't there.
-          space: what is searched.
+          folder: of the study and the locks; created if it doesn't exist.
+          space: the search space.
           pruner: one of `PRUNERS`.
-          epochs: of a whole trial.
+          epochs: of a complete trial.
 
         Raises:
-          UserError: the folder can't be written, or holds something else.
+          UserError: the folder can't be written.
         """
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._folder = folder
@@ -63,7 +63,7 @@ class Trials:
                 direction="maximize",
                 load_if_exists=True,
             )
-            # No sampler must draw what another one has drawn already.
+            # Samplers with the same seed would propose the same values.
             joined = self.study.user_attrs.get(JOINED, 0)
             self.study.set_user_attr(JOINED, joined + 1)
             self.study.sampler = optuna.samplers.TPESampler(
@@ -75,7 +75,7 @@ class Trials:
             self.study.pruner = optuna.pruners.HyperbandPruner(1, epochs)
 
     def next(self, total: int) -> optuna.Trial | None:
-        """A trial to run, unless there are `total` already, by whichever process."""
+        """Returns a trial to run, or None if the study has `total` already."""
         with self._one_at_a_time():
             self._hand_in_what_is_left()
             states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
@@ -87,12 +87,12 @@ class Trials:
             return trial
 
     def hand_in(self, trial: optuna.Trial) -> None:
-        """Gives a trial up, for another process or a later start to run."""
+        """Leaves an unfinished trial to another process, or to the next start."""
         with self._one_at_a_time():
             self._give_up(self.study.trials[trial.number])
 
     def _hand_in_what_is_left(self) -> None:
-        """Gives up the trials of processes that are gone."""
+        """Returns the trials of processes that have ended."""
         for trial in self.study.get_trials(states=[TrialState.RUNNING]):
             process = trial.user_attrs.get(PROCESS)
             if process == self._process:
@@ -109,7 +109,7 @@ class Trials:
         self.study.enqueue_trial(trial.params, {"again": trial.number})
 
     def _lock(self, process: str) -> IO[str]:
-        """A file's lock, as long as the file is open."""
+        """Locks a process's file until it is closed."""
         file = (self._folder / "processes" / process).open("a")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return file

@@ -1,4 +1,4 @@
-"""How XLA compiles: into a cache that stays, and fast convolutions for CPUs."""
+"""Compiler options: a persistent cache, and fast convolutions on CPUs."""
 
 import os
 from pathlib import Path
@@ -6,24 +6,26 @@ from pathlib import Path
 import jax
 
 SECONDS_WORTH_KEEPING = 0.5
-"""What took less to compile isn't kept."""
+"""Programs that compile faster aren't cached."""
 
 CPU_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-"""XLA 0.10 gives CPU convolutions to YNNPACK; Eigen, its other choice, is up to twice
-as fast with float32 images of CIFAR's size (`benchmarks/step_time.py`)."""
+"""Selects Eigen for convolutions on CPUs, where XLA of JAX 0.10 uses YNNPACK.
+
+Eigen is up to twice as fast for float32 images of CIFAR's size
+(`benchmarks/step_time.py`).
+"""
 
 
 def configure_compiler() -> None:
-    """Sets XLA's options and JAX's compilation cache; before JAX is used for anything.
+    """Sets XLA's options and JAX's compilation cache. Call it before JAX is used.
 
-    The environment comes first: `JAX_COMPILATION_CACHE_DIR` names another folder than
-    `da_jax` in the user's cache folder, `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`
-    what is worth keeping, `JAX_ENABLE_COMPILATION_CACHE=false` does without, and an
-    option in `XLA_FLAGS` stays as it is.
+    The environment takes precedence: `JAX_COMPILATION_CACHE_DIR` (by default `da_jax`
+    in the user's cache folder), `JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS`,
+    `JAX_ENABLE_COMPILATION_CACHE` and options in `XLA_FLAGS`.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     option = CPU_CONVOLUTIONS.partition("=")[0]
-    # XLA ends the process over an option that it doesn't know.
+    # XLA aborts on unknown options.
     if option not in flags and jax.__version_info__[:2] == (0, 10):
         os.environ["XLA_FLAGS"] = f"{flags} {CPU_CONVOLUTIONS}".strip()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:

@@ -1,12 +1,11 @@
-"""How the steps of several students become one program: a composition.
+"""Compositions: programs that train several students.
 
-- `unrolled`: the students one after the other, so that ascents whose coin says no are
-  skipped, and one forward pass of the teacher over the images of all.
-- `vmapped`: one batched step. All ascents are paid for, and convolutions are grouped.
+- `unrolled`: the students one after the other. Skipped ascents cost nothing, and the
+  teacher has one forward pass for the images of all students.
+- `vmapped`: one batched step. All ascents are computed, and convolutions are grouped.
 
-Both have the same results. A composition takes a task and a `Pmap`, and returns a
-`TrainSteps` for arguments on the devices: several steps on consecutive batches, in one
-`lax.fori_loop` whose length is traced.
+Both have the same results. A composition maps a task and a `Pmap` to a `TrainSteps`:
+several steps on consecutive batches, in one `lax.fori_loop` with a traced length.
 """
 
 import functools
@@ -22,16 +21,17 @@ from da_jax.training import step
 from da_jax.training.state import Hyperparameters, Metrics, Task, TrainState
 
 Pmap = Callable[..., Callable[..., Any]]
-"""(function, in_axes, static_last, …) to the function on every device."""
+"""Maps (function, in_axes, static_last, …) to the pmapped function."""
 
 States = tuple[TrainState, ...]
 
 TrainStep = Callable[..., tuple[States, tuple[Metrics, ...]]]
-"""`step.train_step` of some task."""
+"""`step.train_step` with a task."""
 
 TrainSteps = Callable[..., tuple[States, jax.Array]]
 """(states, teacher, examples, orders, first position, number of steps, hyperparameters
-of each student, batch_size) to the states after those steps, and the first's step."""
+of each student, batch_size) to the states after these steps, and the first student's
+step counter."""
 
 Evaluate = Callable[..., tuple[Metrics, ...]]
 """(networks, examples, batch_size) to the sums of each network's metrics."""
@@ -43,7 +43,7 @@ def unrolled(task: Task, pmap: Pmap) -> TrainSteps:
 
 
 def vmapped(task: Task, pmap: Pmap) -> TrainSteps:
-    """Composes the students as one more axis of everything."""
+    """Composes the students as a batch axis of all arrays."""
 
     def train_step(
         states: States,
@@ -113,7 +113,7 @@ def _in_a_loop(train_step: TrainStep, pmap: Pmap) -> TrainSteps:
 
 
 def _added(sums: Metrics, metrics: Metrics, is_first: jax.Array) -> Metrics:
-    """Adds a batch's metrics to those of the epoch before it, if it isn't the first."""
+    """Adds a batch's metrics to the epoch's sums, which start with the first batch."""
     return jax.tree.map(
         lambda total, value: jnp.where(is_first, 0, total) + value.astype(total.dtype),
         sums,
@@ -133,7 +133,7 @@ def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
 
 
 def evaluate_in_a_loop(task: Task, pmap: Pmap) -> Evaluate:
-    """Composes the evaluation of all examples, the networks one after the other."""
+    """Composes an evaluation on all examples, the networks one after the other."""
 
     def evaluate(
         networks: tuple[Variables, ...], examples: Examples, batch_size: int

@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: a run is asked to end, and ends after its step."""
+"""SIGTERM and SIGINT: a run ends after its current step."""
 
 import os
 import signal
@@ -11,36 +11,41 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class RunEndedError(Exception):
-    """A run ended as it was asked to, with nothing lost.
+    """A run that ended because of a signal, and can be resumed.
 
     Attributes:
-      exit_code: 128 and the signal's number, as shells have it.
+      exit_code: 128 + the signal's number, as in shells.
     """
 
     def __init__(self, number: int | None, how: str) -> None:
-        """By the signal `number` (None: another process's); `how` follows its name."""
+        """Creates the error.
+
+        Args:
+          number: of the signal, or None if another process received it.
+          how: the end of the sentence "ended by SIGNAL".
+        """
         number = number or signal.SIGTERM
         self.exit_code = 128 + number
         name = signal.Signals(number).name
-        super().__init__(f"ended by {name}{how}; the same command goes on from there")
+        super().__init__(f"ended by {name}{how}; the same command resumes it")
 
 
 class Interruption:
-    """A context in which a first signal is a request, and a second one ends at once.
+    """A context in which the first signal requests an end, and the second one kills.
 
     Attributes:
-      number: of the signal that came, or None.
+      number: of the signal that was received, or None.
     """
 
     def __init__(self, announce: Callable[[str], None]) -> None:
-        """Calls `announce` with a line for the user at the first signal."""
+        """Creates the context; `announce` is called with a line at the first signal."""
         self.number: int | None = None
         self._announce = announce
         self._handlers: dict[int, Any] = {}
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is not threading.main_thread():
-            return self  # Python's signals are the main thread's
+            return self  # Python handles signals in the main thread only
         for number in SIGNALS:
             self._handlers[number] = signal.signal(number, self._request)
         return self
@@ -55,7 +60,7 @@ class Interruption:
             signal.signal(number, handler)
 
     def is_requested(self) -> bool:
-        """Whether a signal has come."""
+        """Returns whether a signal was received."""
         return self.number is not None
 
     def _request(self, number: int, frame: FrameType | None) -> None:
@@ -65,6 +70,5 @@ class Interruption:
         self.number = number
         name = signal.Signals(number).name
         self._announce(
-            f"{name}: this ends after the step under way, and nothing is lost; a second"
-            " signal ends it at once"
+            f"{name}: ending after the current step; a second signal ends at once"
         )

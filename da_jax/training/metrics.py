@@ -1,4 +1,4 @@
-"""An epoch's metrics as a record: what `metrics.jsonl` has a line of, without JAX."""
+"""Records of an epoch's metrics, the lines of `metrics.jsonl`. Doesn't import JAX."""
 
 import math
 import statistics
@@ -7,19 +7,19 @@ from typing import Any
 Record = dict[str, Any]
 """An epoch's metrics by name; accuracies in %, times in seconds.
 
-Of several seeds they are means, and `seeds` has each seed's own.
+For several seeds they are means, and `seeds` has the metrics of each seed.
 """
 
 
 def create_record(
     progress: dict[str, float], seeds: list[int], metrics: list[dict[str, float]]
 ) -> Record:
-    """An epoch's record.
+    """Creates an epoch's record.
 
     Args:
-      progress: the epoch's number, steps, learning rate and seconds.
-      seeds: of the students.
-      metrics: each student's, accuracies as fractions; what isn't finite becomes None.
+      progress: epoch, step, learning rate and seconds.
+      seeds: the students' seeds.
+      metrics: of each student, accuracies as fractions; non-finite values become None.
     """
     own = [tidy(of_student) for of_student in metrics]
     record: Record = dict(progress)
@@ -34,7 +34,7 @@ def create_record(
 
 
 def tidy(metrics: dict[str, float]) -> Record:
-    """Accuracies as percentages instead of fractions; what isn't finite as None."""
+    """Converts accuracies from fractions to %, and non-finite values to None."""
 
     def one(name: str, value: float) -> float | None:
         if not math.isfinite(value):
@@ -45,23 +45,23 @@ def tidy(metrics: dict[str, float]) -> Record:
 
 
 def by_seed(record: Record) -> list[Record]:
-    """A record's metrics of each seed."""
+    """Returns the metrics of each seed."""
     return record.get("seeds", [record])
 
 
 def evaluation_split(record: Record) -> str:
-    """Returns what an epoch was evaluated on: `test`, or what is held out."""
+    """Returns the split that an epoch was evaluated on: `test` or `validation`."""
     is_held_out = "validation_top1" in by_seed(record)[0]
     return "validation" if is_held_out else "test"
 
 
 def is_due(epoch: int, every: int, num_epochs: int) -> bool:
-    """Whether `epoch` (from 1) is a multiple of `every`, or the last."""
+    """Returns whether `epoch` (from 1) is a multiple of `every`, or the last."""
     return epoch % every == 0 or epoch == num_epochs
 
 
 def evaluated(history: list[Record]) -> list[Record]:
-    """The records of the epochs after which the students were evaluated."""
+    """Returns the records of the epochs that ended with an evaluation."""
     names = ("test_top1", "validation_top1")
     return [
         record
@@ -77,7 +77,7 @@ def evaluated_top1(record: Record) -> float:
 
 
 def console_line(record: Record) -> str:
-    """An epoch's record for people, in one line."""
+    """Formats an epoch's record as a line for the console."""
     parts = [
         f"epoch {record['epoch']:3d}",
         f"lr {record['learning_rate']:.3g}",

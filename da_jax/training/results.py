@@ -1,6 +1,6 @@
-"""What a run amounts to: `results.json` and a line for people.
+"""The results of a run: the content of `results.json`, and a summary line.
 
-Without JAX, so that reports of runs start quickly.
+Doesn't import JAX, so that reports start quickly.
 """
 
 import importlib.metadata
@@ -27,11 +27,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
 
 def best_record(history: list[Record], student: int) -> Record:
-    """A student's metrics in the epoch of its best accuracy, the first of equals.
+    """Returns a student's metrics in its best epoch, the first one of equal accuracy.
 
     Args:
-      history: a record an epoch; at least one was evaluated.
-      student: which of the seeds, from 0.
+      history: a record per epoch; at least one was evaluated.
+      student: the index of its seed.
     """
     best = max(
         evaluated(history),
@@ -41,10 +41,7 @@ def best_record(history: list[Record], student: int) -> Record:
 
 
 def best_student(history: list[Record]) -> int:
-    """Which of the seeds has the best accuracy of all, from 0.
-
-    It is the first of them before there was an evaluation.
-    """
+    """Returns the index of the seed with the best accuracy; 0 before any evaluation."""
     if not evaluated(history):
         return 0
     count = len(by_seed(history[-1]))
@@ -59,20 +56,19 @@ def create_results(
     tested: list[dict[str, Record]] | None = None,
     teacher: Record | None = None,
 ) -> dict[str, Any]:
-    """The content of `results.json`.
+    """Creates the content of `results.json`.
 
-    `best` is the epoch that was best by what `protocol` says: on the test set, as the
-    original has it, or on what was held out; each seed has its own. `best` and `last`
-    are means over the seeds, and `test_top1_std` the standard deviation (n − 1), None
-    of a single seed.
+    `best` is each seed's best epoch on the split that `protocol` names: the test set,
+    as in the original, or the held-out examples. `best` and `last` are means over the
+    seeds; `test_top1_std` is the standard deviation (n − 1), None for a single seed.
 
     Args:
-      config: the run's, as a dictionary.
-      history: a record for each of its epochs.
-      device: as `parallel.device_description` has it.
-      tested: each seed's figures on the test set, `best` and `last`, where that hasn't
-        judged the epochs.
-      teacher: its figures on the test set, if there is one.
+      config: the config of the run, as a dictionary.
+      history: a record per epoch.
+      device: from `parallel.device_description`.
+      tested: each seed's metrics on the test set at `best` and `last`, if the epochs
+        were evaluated on held-out examples.
+      teacher: its metrics on the test set, or None without a teacher.
     """
     seeds = seed_results(config["seed"], history)
     for seed, figures in zip(seeds, tested or [], strict=bool(tested)):
@@ -93,22 +89,26 @@ def create_results(
 
 
 def command() -> str:
-    """What this process was started with, for a shell."""
+    """Returns the command line of this process, quoted for a shell."""
     return shlex.join(["python", *sys.orig_argv[1:]])
 
 
 def versions() -> dict[str, str]:
-    """Of what figures depend on."""
+    """Returns the versions of da-jax, Python and the packages behind the results."""
     return {"da-jax": da_jax.__version__, "python": platform.python_version()} | {
         name: importlib.metadata.version(name) for name in PACKAGES
     }
 
 
 def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]:
-    """The best and last figures of each student, of the seeds from `first_seed` on.
+    """Returns the best and last metrics of each student, with its seed.
 
-    There are none before the first evaluation. A student whose loss became infinite or
-    NaN has `diverged_at`, the first such step.
+    The list is empty before the first evaluation. A student with an infinite or NaN
+    loss has `diverged_at`, the first such step.
+
+    Args:
+      first_seed: the seed of the first student; the others follow it.
+      history: a record per epoch.
     """
     seeds: list[dict[str, Any]] = []
     records = evaluated(history)
@@ -134,7 +134,7 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
 
 
 def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
-    """Means over seeds, and `SPLIT_top1_std` (n − 1; None of a single seed)."""
+    """Computes means over seeds, and `SPLIT_top1_std` (n − 1; None for one seed)."""
     result: dict[str, Any] = {}
     for name in figures[0].keys() - {"epoch"}:
         values = [of_seed[name] for of_seed in figures]
@@ -147,13 +147,13 @@ def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def pair_name(config: Mapping[str, Any]) -> str:
-    """`TEACHER → STUDENT`, or the student that has no teacher."""
+    """Returns `TEACHER → STUDENT`, or the student without a teacher."""
     teacher, student = config["teacher"]["model"], config["student"]
     return f"{teacher} → {student}" if teacher else str(student)
 
 
 def method_name(config: Mapping[str, Any]) -> str:
-    """The method, and what moves its images."""
+    """Returns the method and the augmentation, such as `KD + DA`."""
     if config["augmentation"] == "none":
         return str(config["method"])
     names = {"disagreement": "DA"}
@@ -162,21 +162,21 @@ def method_name(config: Mapping[str, Any]) -> str:
 
 
 def summary_line(results: dict[str, Any]) -> str:
-    """A finished run in one line."""
+    """Summarises a finished run in one line."""
     config, best, last = results["config"], results["best"], results["last"]
     count = len(results["seeds"])
     seeds = f" {count} seeds |" if count > 1 else ""
-    chosen = " (chosen on what was held out)"
+    chosen = " (chosen on held-out examples)"
     return (
         f"{config['dataset']} | {pair_name(config)} | {method_name(config)} |"
         f" best{chosen if results['protocol'] == 'validation' else ''}"
         f" {accuracy(best)} % | last {accuracy(last)} % |{seeds}"
-        f" {results['seconds_per_epoch']:.1f} s an epoch"
+        f" {results['seconds_per_epoch']:.1f} s per epoch"
     )
 
 
 def accuracy(figures: dict[str, Any]) -> str:
-    """A summary's top-1 accuracy in %, ± its standard deviation if there is one."""
+    """Formats a top-1 accuracy in %, ± its standard deviation over several seeds."""
     if figures["test_top1_std"] is None:
         return f"{figures['test_top1']:.2f}"
     return f"{figures['test_top1']:.2f} ± {figures['test_top1_std']:.2f}"

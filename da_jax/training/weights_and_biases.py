@@ -1,4 +1,4 @@
-"""A run's metrics in Weights & Biases, if its config asks for that."""
+"""Metrics of a run in Weights & Biases (`config.wandb.mode`)."""
 
 import importlib.util
 import os
@@ -11,20 +11,20 @@ from da_jax.errors import UserError, reason
 from da_jax.storage.files import read_json, write_json
 
 MODES = ("offline", "online")
-"""Of `config.wandb.mode`; empty is off."""
+"""The values of `config.wandb.mode`; it is off when empty."""
 
 
 def check(config: Mapping[str, Any]) -> None:
-    """Checks that W&B can be written to, before anything slow starts.
+    """Checks that W&B can be used, before anything slow starts.
 
     Raises:
-      UserError: it isn't installed, or no key is stored; it never asks for one.
+      UserError: it isn't installed, or no API key is stored. It never prompts for one.
     """
     mode = config["wandb"]["mode"]
     if mode not in MODES:
         return
     installed = importlib.util.find_spec("wandb")
-    if installed is None or installed.origin is None:  # W&B's folders have its name too
+    if installed is None or installed.origin is None:  # `wandb/` is a folder
         raise UserError(
             f"config.wandb.mode is {mode}, but wandb isn't installed:"
             " pip install -e '.[wandb]'"
@@ -46,7 +46,7 @@ def _has_a_key() -> bool:
 
 
 def _wandb() -> Any:
-    # It would report its errors to its makers, even offline; and speak of itself.
+    # By default it sends error reports, even offline, and prints.
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
     os.environ.setdefault("WANDB_SILENT", "true")
     import wandb
@@ -55,24 +55,24 @@ def _wandb() -> Any:
 
 
 class WeightsAndBiases:
-    """The W&B run of a workdir, named by its `wandb.json`.
+    """The W&B run of a workdir; its id is in `wandb.json`.
 
-    It is given the whole history whenever it is opened: offline, the newest folder
-    is then complete; online, steps that are there already are ignored.
+    Write the complete history whenever it is opened: offline, the newest folder is then
+    complete; online, existing steps are ignored.
     """
 
     def __init__(
         self, workdir: Path, config: dict[str, Any], log: Callable[[str], None]
     ) -> None:
-        """Starts or resumes it.
+        """Starts or resumes the W&B run.
 
         Args:
           workdir: the run's folder.
-          config: the run's.
-          log: is called with a line for the user.
+          config: the run's config.
+          log: called with a line to print.
 
         Raises:
-          UserError: W&B can't be reached or refuses.
+          UserError: W&B can't be reached, or refuses the run.
         """
         wandb = _wandb()
         file = workdir / "wandb.json"
@@ -93,8 +93,8 @@ class WeightsAndBiases:
             )
         except wandb.Error as error:
             raise UserError(
-                f"Weights & Biases: {reason(error)}; --config.wandb.mode=offline does"
-                " without its server"
+                f"Weights & Biases: {reason(error)}; --config.wandb.mode=offline works"
+                " without a server"
             ) from error
         if is_online:
             log(f"Weights & Biases: {self._run.url}")
@@ -104,6 +104,10 @@ class WeightsAndBiases:
         self._run.log(scalars, step=step)
 
     def close(self, failed: bool) -> None:
-        """Waits until everything is written or sent."""
+        """Waits until everything is written or sent.
+
+        Args:
+          failed: whether the run ended with an error.
+        """
         self._run.finish(exit_code=int(failed))
-        _wandb().teardown()  # offline `finish` doesn't wait for the process that writes
+        _wandb().teardown()  # offline, `finish` doesn't wait for the writer process

@@ -17,7 +17,9 @@ from flax import nnx
 
 import da_jax
 from da_jax import losses
-from da_jax.augmentations import disagreement
+from da_jax.augmentations import Context
+from da_jax.augmentations.disagreement import DisagreementAugmentation
+from da_jax.data.batch import Batch
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.models import create_model
 from tests import golden
@@ -177,21 +179,25 @@ def test_60_steps_equal_the_trainer_s(x64):
     def teacher(x):
         return jnp.cos(x @ weights)
 
-    theirs = disagreement.augment(
-        disagreement.DisagreementAugmentation(),
-        disagreement.start(x, jnp.zeros(())),
-        student,
-        teacher,
-        jnp.zeros(16, jnp.int32),
-        0.05,
-        steps=60,
+    context = Context(
+        student=student,
+        teacher=teacher,
+        batch_stats=jnp.zeros(()),
+        hyperparameters={"probability": 1.0, "learning_rate": 0.05, "steps": 60},
+        scale=jnp.ones(()),
+        coin_key=jax.random.key(0),
+        noise_key=jax.random.key(1),
+        axis_name=None,
     )
-    assert theirs.plateau.scale < 1
+    batch = Batch(x, jnp.zeros(16, jnp.int32), jnp.arange(16))
+    theirs = DisagreementAugmentation()(batch, context)
+    never_cut = DisagreementAugmentation(reduce_on_plateau=False)(batch, context)
+    assert np.abs(never_cut.batch.images - theirs.batch.images).max() > 1e-3
     ours = da_jax.disagreement_augment(
         x, student, teacher, student_state=jnp.zeros(()), learning_rate=0.05, steps=60
     )
-    np.testing.assert_allclose(ours.x, theirs.images, rtol=0, atol=1e-8)
-    assert ours.state == 60
+    np.testing.assert_allclose(ours.x, theirs.batch.images, rtol=0, atol=1e-8)
+    assert ours.state == theirs.batch_stats == 60
 
 
 def loss_of(params, x, labels):
@@ -391,11 +397,9 @@ def test_before_and_after_are_of_the_first_and_the_last_batch(x64, steps, traced
 
 
 def test_the_optimizer_sees_the_descent_direction_and_minus_the_mean():
-    seen = {}
-
-    def update(gradient, state, params=None, *, value):
-        seen.update(gradient=gradient, value=value, params=params)
-        return jax.tree.map(jnp.negative, gradient), state
+    def update(gradient, state, params=None, *, value, values, **extra):
+        scale = jnp.where(value == -51, 1, 0) * jnp.where((values == -51).all(), 1, 0)
+        return jax.tree.map(lambda g, p: -g * p * scale, gradient, params), state
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: (), update)
     x = {"text": jnp.ones((2, 3)), "image": jnp.ones((2, 4, 4, 1))}
@@ -691,9 +695,8 @@ def test_golden_states_move_as_the_trainer_s(x64):
     moved = da_jax.disagreement_augment(x, student, teacher, student_state=batch_stats)
     _, after = student(moved.x, moved.state)  # the training step's own pass
     params = golden_variables("resnet8x4", 1, jnp.float64)["params"]
-    found = running_and_params(
-        type("State", (), {"params": params, "batch_stats": after})
-    )
+    variables = {"params": params, "batch_stats": after}
+    found = running_and_params(type("State", (), {"variables": variables}))
     names = [n for n in arrays if n.startswith("da_1step/step0/running/")]
     assert names
     for name in names:
