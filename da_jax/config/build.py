@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from da_jax import declarations
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.augmentations.disagreement import DisagreementAugmentation
-from da_jax.config.defaults import config_section
+from da_jax.config.defaults import sections_in_use
 from da_jax.config.record import to_record
 from da_jax.data import Dataset, Examples, hold_out, load_dataset, locations, take_part
 from da_jax.errors import UserError
@@ -94,7 +94,7 @@ def build_run(
             teacher=config.teacher.model,
             imports=tuple(config.imports),
         ),
-        record=to_record(config.to_dict()),
+        record=to_record(config.to_dict(), sections_in_use(config)),
         workdir=workdir,
         task=task,
         steps=steps,
@@ -204,7 +204,7 @@ def _method_section(config: ConfigDict) -> dict[str, Any]:
 
 
 def _augmentation_section(config: ConfigDict) -> dict[str, Any]:
-    return _section(config, config_section(AUGMENTATIONS, config.augmentation))
+    return _section(config, sections_in_use(config)["augmentation"])
 
 
 def _section(config: ConfigDict, name: str) -> dict[str, Any]:

@@ -27,6 +27,14 @@ def config_section(table: dict[str, Any], name: str) -> str:
     return str(getattr(table[name], "config_section", name))
 
 
+def sections_in_use(config: ConfigDict) -> dict[str, str]:
+    """Returns the section of a config's method and that of its augmentation."""
+    return {
+        "method": config.method,
+        "augmentation": config_section(AUGMENTATIONS, config.augmentation),
+    }
+
+
 def defaults(name: str, student: str) -> ConfigDict:
     """Returns a config with every field. The run `name` has no teacher yet."""
     config = ConfigDict()

@@ -23,26 +23,21 @@ RESUMABLE_FIELDS = (
 )
 """Fields that may differ when a run is resumed: they don't change its results."""
 
-SHARED_SECTIONS = {"noise": "disagreement"}
-"""Augmentations without a section of their own (`config_section`)."""
+ALWAYS = {"teacher", "optimizer"}
+"""The sections that every run reads."""
 
 
-def to_record(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns a config's schema version, and the config without unused sections."""
-    return {"schema": SCHEMA, **_with_sections(config, _sections_read(config))}
+def to_record(config: Mapping[str, Any], sections: Mapping[str, str]) -> dict[str, Any]:
+    """Returns a config's schema version, and the config without unused sections.
 
-
-def _sections_read(config: Mapping[str, Any]) -> set[str]:
-    augmentation = config["augmentation"]
-    read = {
-        "teacher",
-        "optimizer",
-        config["method"],
-        SHARED_SECTIONS.get(augmentation, augmentation),
-    }
+    Args:
+      config: every field.
+      sections: see `da_jax.config.defaults.sections_in_use`.
+    """
+    used = {*ALWAYS, *sections.values()}
     if config.get("wandb", {}).get("mode"):
-        read.add("wandb")
-    return read
+        used.add("wandb")
+    return {"schema": SCHEMA, **_with_sections(config, used)}
 
 
 def _with_sections(config: Mapping[str, Any], sections: set[str]) -> dict[str, Any]:
@@ -63,7 +58,10 @@ def flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def differing_configs(
-    config: Mapping[str, Any], recorded: Mapping[str, Any], defaults: Mapping[str, Any]
+    config: Mapping[str, Any],
+    recorded: Mapping[str, Any],
+    defaults: Mapping[str, Any],
+    sections: Mapping[str, str],
 ) -> list[str]:
     """Lists the fields in which two configs would lead to different results.
 
@@ -71,10 +69,15 @@ def differing_configs(
       config: the present one.
       recorded: one from a file, maybe of an earlier version.
       defaults: of the fields that the file may lack.
+      sections: of `config`, see `da_jax.config.defaults.sections_in_use`.
     """
-    # The section of a method or augmentation that only one of them uses isn't compared:
-    # its name differs already.
-    shared = _sections_read(config) & _sections_read(recorded)
+    # The section of another method or augmentation isn't compared field by field: the
+    # name differs already.
+    shared = ALWAYS | {
+        section
+        for field, section in sections.items()
+        if recorded.get(field, defaults[field]) == config[field]
+    }
     return differing_fields(
         _with_sections(config, shared),
         _with_sections(recorded, shared),

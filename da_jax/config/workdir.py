@@ -8,7 +8,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from da_jax.config.defaults import defaults
+from da_jax.config.defaults import defaults, sections_in_use
 from da_jax.config.record import differing_configs, differing_fields, to_record
 from da_jax.errors import UserError
 from da_jax.storage.files import read_json, write_json
@@ -48,10 +48,11 @@ def write_config(file: Path, config: ConfigDict) -> None:
       UserError: there is, with the fields that differ.
     """
     default = defaults(config.name, config.student).to_dict()
+    sections = sections_in_use(config)
     write_once(
         file,
-        to_record(config.to_dict()),
-        lambda now, then: differing_configs(now, then, default),
+        to_record(config.to_dict(), sections),
+        lambda now, then: differing_configs(now, then, default, sections),
     )
 
 

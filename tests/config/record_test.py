@@ -8,11 +8,10 @@ from ml_collections import ConfigDict
 from configs import digits
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.config.command_line import complete
-from da_jax.config.defaults import config_section, defaults
+from da_jax.config.defaults import defaults, sections_in_use
 from da_jax.config.record import (
     RESUMABLE_FIELDS,
     SCHEMA,
-    SHARED_SECTIONS,
     differing_configs,
     flatten,
     to_record,
@@ -27,9 +26,20 @@ def sections(record):
     return {name for name, value in record.items() if isinstance(value, dict)}
 
 
+def record_of(config):
+    return to_record(config.to_dict(), sections_in_use(config))
+
+
+def whole(config):
+    """What version 0 wrote."""
+    return config.to_dict()
+
+
 def differing(config, recorded):
     default = defaults(config.name, config.student).to_dict()
-    return differing_configs(to_record(config.to_dict()), in_json(recorded), default)
+    return differing_configs(
+        record_of(config), in_json(recorded), default, sections_in_use(config)
+    )
 
 
 @pytest.mark.parametrize(
@@ -43,32 +53,41 @@ def differing(config, recorded):
 )
 def test_a_record_has_its_schema_and_only_the_sections_in_use(variant, own):
     config = digits.get_config(variant)
-    record = to_record(config.to_dict())
+    record = record_of(config)
     assert record["schema"] == SCHEMA
     assert sections(record) == {"teacher", "optimizer", *own}
     whole = config.to_dict()
     assert all(record[name] == whole[name] for name in record if name != "schema")
     assert whole.keys() - record.keys() == sections(whole) - sections(record)
     config.wandb.mode = "offline"
-    assert sections(to_record(config.to_dict())) == sections(record) | {"wandb"}
+    assert sections(record_of(config)) == sections(record) | {"wandb"}
 
 
-def test_shared_sections_are_those_that_the_augmentations_name():
-    shared = {name: config_section(AUGMENTATIONS, name) for name in AUGMENTATIONS}
-    own = {name: section for name, section in shared.items() if name != section}
-    assert own == SHARED_SECTIONS
+def test_an_augmentation_of_ones_own_may_share_a_section(monkeypatch):
+    class Own(AUGMENTATIONS["disagreement"]):
+        config_section = "fgsm"
+
+    monkeypatch.setitem(AUGMENTATIONS, "own", Own)
+    config = digits.get_config()
+    config.augmentation = "own"
+    recorded = record_of(config)
+    assert sections(recorded) == {"teacher", "optimizer", "KD", "fgsm"}
+    config.fgsm.learning_rate = 0.5
+    assert differing(config, recorded) == [
+        "fgsm.learning_rate (0.01778 there, 0.5 now)"
+    ]
 
 
 @pytest.mark.parametrize("variant", ["da", "noise", "CRD,none"])
 def test_a_config_does_not_differ_from_its_record_of_any_version(variant):
     config = digits.get_config(variant)
-    assert not differing(config, to_record(config.to_dict()))
+    assert not differing(config, record_of(config))
     assert not differing(config, config.to_dict())  # version 0 has every section
 
 
 def test_a_field_that_the_file_lacks_has_its_default():
     config = digits.get_config()
-    recorded = to_record(config.to_dict())
+    recorded = record_of(config)
     del recorded["eval_every"], recorded["disagreement"]["target"]
     assert not differing(config, recorded)
     config.eval_every, config.disagreement.target = 2, 0.1
@@ -80,14 +99,14 @@ def test_a_field_that_the_file_lacks_has_its_default():
 
 def test_a_section_that_the_file_lacks_has_its_defaults():
     config = digits.get_config()
-    recorded = to_record(config.to_dict())
+    recorded = record_of(config)
     del recorded["disagreement"]
     assert not differing(config, recorded)
     config.disagreement.steps = 3
     assert differing(config, recorded) == ["disagreement.steps (1 there, 3 now)"]
 
 
-@pytest.mark.parametrize("version", [to_record, dict])
+@pytest.mark.parametrize("version", [record_of, whole])
 def test_another_method_is_one_difference_whatever_its_section_holds(version):
     one, two = digits.get_config("KD,da"), digits.get_config("DKD,none")
     two.name = one.name
@@ -95,14 +114,14 @@ def test_another_method_is_one_difference_whatever_its_section_holds(version):
         "augmentation ('disagreement' there, 'none' now)",
         "method ('KD' there, 'DKD' now)",
     ]
-    assert differing(two, version(one.to_dict())) == expected
+    assert differing(two, version(one)) == expected
     one.KD.temperature, one.disagreement.steps, two.DKD.beta = 2.0, 3, 6.0
-    assert differing(two, version(one.to_dict())) == expected
+    assert differing(two, version(one)) == expected
 
 
 def test_fields_that_change_no_result_do_not_differ():
     config = digits.get_config()
-    recorded = to_record(config.to_dict())
+    recorded = record_of(config)
     config.wandb.mode, config.wandb.project = "offline", "another"
     config.data_dir, config.parallel = "elsewhere", "seeds"
     for field in RESUMABLE_FIELDS:

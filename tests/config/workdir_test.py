@@ -5,6 +5,7 @@ import json
 import pytest
 
 from configs import digits
+from da_jax.config.defaults import sections_in_use
 from da_jax.config.record import SCHEMA, to_record
 from da_jax.config.workdir import claimed, write_once
 from da_jax.errors import UserError
@@ -17,8 +18,10 @@ def config_file(workdir):
 def test_a_folder_is_claimed_by_one_process_at_a_time(tmp_path):
     config, workdir = digits.get_config(), tmp_path / "of" / "a_run"
     with claimed(workdir, config):
-        recorded = json.loads(json.dumps(to_record(config.to_dict())))
-        assert config_file(workdir) == recorded
+        recorded = json.loads(
+            json.dumps(to_record(config.to_dict(), sections_in_use(config)))
+        )
+        assert config_file(workdir) == json.loads(json.dumps(recorded))
         with pytest.raises(UserError, match="another process is at the run"):
             with claimed(workdir, config):
                 pass
