@@ -25,7 +25,7 @@ ALLOWED: dict[str, set[str]] = {
     "methods": {"errors", "declarations", "losses", "models", "data"},
     "augmentations": {"errors", "declarations", "ascent", "data"},
     "convert": {"errors", "models"},
-    "storage": {"errors", "imports", "convert"},
+    "storage": {"errors", "imports", "models", "convert"},
     "training": {
         *("errors", "declarations", "losses", "library"),
         *("models", "data", "methods", "augmentations", "storage"),

@@ -36,7 +36,7 @@ def get_config(student):
     config = default.create(student, ["resnet20"], "")
     config.imports = ("tests.plain_networks",)
     config.teacher.checkpoint = "checkpoints/digits_resnet20"
-    config.dataset, config.num_epochs = "digits", 2
-    config.optimizer.decay_epochs = (2,)
+    config.dataset, config.num_epochs = "digits", 3
+    config.optimizer.decay_epochs = (3,)
     config.optimizer.learning_rate = 0.005
     return config

@@ -63,6 +63,7 @@ def exit_on_error() -> Iterator[None]:
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     logger = logging.getLogger("da_jax")
     logger.handlers = [_Warnings(logging.WARNING)]
+    logger.propagate = False  # absl gives the root logger a handler of its own
     sys.unraisablehook = _print_of_the_main_thread
     try:
         yield

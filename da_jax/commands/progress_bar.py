@@ -9,7 +9,16 @@ from da_jax.training.callbacks import Callbacks
 from da_jax.training.metrics import console_line
 
 
-class ProgressBar(Callbacks):
+class SignalsOnly(Callbacks):
+    """What processes other than the first show: that a signal has come."""
+
+    def warn(self, line: str) -> None:
+        """Prints a line on standard error."""
+        # A signal may come while tqdm holds its lock.
+        sys.stderr.write(f"{line}\n")
+
+
+class ProgressBar(SignalsOnly):
     """A bar over the images of all epochs, on a terminal, and a line for each epoch."""
 
     def __init__(self) -> None:
@@ -19,8 +28,8 @@ class ProgressBar(Callbacks):
     def started(self, total_images: int, trained_images: int) -> None:
         """Sets the bar's length."""
         self._bar.reset(total_images)
-        self._bar.initial = trained_images
-        self._bar.update(trained_images)
+        self._bar.n = self._bar.last_print_n = self._bar.initial = trained_images
+        self._bar.refresh()
 
     def status(self, text: str) -> None:
         """Sets the bar's description."""
@@ -37,11 +46,6 @@ class ProgressBar(Callbacks):
     def log(self, line: str) -> None:
         """Prints a line above the bar."""
         tqdm.write(line)
-
-    def warn(self, line: str) -> None:
-        """Prints a line on standard error."""
-        # A signal may come while tqdm holds its lock.
-        sys.stderr.write(f"{line}\n")
 
     def close(self) -> None:
         """Leaves the bar as it is."""

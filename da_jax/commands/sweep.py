@@ -15,6 +15,7 @@ from da_jax.commands.command_line import exit_on_error
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import UserError
+from da_jax.training.compilation import configure_compiler
 
 _TRIALS = flags.DEFINE_integer(
     "trials", 20, "How many there are to be in the study in all.", lower_bound=1
@@ -36,6 +37,7 @@ _WORKDIR = flags.DEFINE_string(
 @exit_on_error()
 def main() -> None:
     command_line.parse_flags(sys.argv, __name__)
+    configure_compiler()  # before a module of config.imports uses JAX
     config = command_line.read_config()
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
     check_prerequisites(config)
@@ -48,21 +50,20 @@ def main() -> None:
         ) from None
     from da_jax.commands.progress_bar import ProgressBar
     from da_jax.config.checks import check_config
-    from da_jax.config.workdir import write_config, write_once
+    from da_jax.config.workdir import write_once
     from da_jax.search import space as spaces
     from da_jax.search import summary
     from da_jax.search.search import Search
     from da_jax.search.trials import Trials
-    from da_jax.training.compilation import configure_compiler
 
-    configure_compiler()
     check_config(config)
     tables = spaces.read_space(Path(_SPACE.value) if _SPACE.value else None)
     space = spaces.create_space(tables, config)
     search = Search(config, space, _PARALLEL_TRIALS.value)
     trials = Trials(workdir, space, _PRUNER.value, config.num_epochs)
     try:
-        write_config(workdir / "config.json", search.config)
+        # A space may reach the section of any method.
+        write_once(workdir / "config.json", search.config.to_dict())
         write_once(workdir / "space.json", tables)
         with contextlib.closing(ProgressBar()) as bar:
             search.run(trials, _TRIALS.value, bar)

@@ -12,23 +12,20 @@ from da_jax.analysis.gallery import BoundNetwork
 from da_jax.analysis.training_gallery import TrainingGallery
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.commands.command_line import exit_on_error
-from da_jax.commands.progress_bar import ProgressBar
+from da_jax.commands.progress_bar import ProgressBar, SignalsOnly
 from da_jax.config import command_line
 from da_jax.config.build import (
     build_run,
     create_ascent,
     load_data,
     load_teacher,
-    split_data,
 )
 from da_jax.config.checks import check_config
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.config.workdir import claimed
-from da_jax.data import Dataset
 from da_jax.declarations import table
 from da_jax.methods import METHODS
 from da_jax.training import compilation, processes, results, weights_and_biases
-from da_jax.training.callbacks import Callbacks
 from da_jax.training.run import Run
 from da_jax.training.train import train
 
@@ -58,11 +55,11 @@ def main() -> None:
     if _FIELDS.value:
         print(table({**METHODS, **AUGMENTATIONS}), end="")
         return
+    compilation.configure_compiler()  # before a module of config.imports uses JAX
     config = command_line.read_config()
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)
-    compilation.configure_compiler()
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         processes.start_processes(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
@@ -70,27 +67,26 @@ def main() -> None:
     check_config(config)
     dataset = load_data(config)
     run = build_run(config, workdir, dataset, load_teacher(config, dataset))
-    if config.gallery_every:
-        run = add_gallery(run, config, dataset)
     if not processes.is_first_process():
-        train(run, Callbacks())
+        train(run, SignalsOnly())
         return
+    if config.gallery_every:
+        run = add_gallery(run, config)
     with claimed(workdir, config), contextlib.closing(ProgressBar()) as bar:
         finished = train(run, bar)
     print(results.summary_line(finished))
     print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
 
 
-def add_gallery(run: Run, config: ConfigDict, dataset: Dataset) -> Run:
+def add_gallery(run: Run, config: ConfigDict) -> Run:
     """Adds what TensorBoard shows of a run, whose config has `gallery_every`."""
     assert run.task.teacher is not None and run.teacher is not None
-    _, examples, _ = split_data(config, dataset)
     gallery = TrainingGallery(
         run.task.student,
         BoundNetwork(run.task.teacher, run.teacher),
         (run.names.student, run.names.teacher),
-        dataset,
-        examples,
+        run.dataset,
+        run.held_out,
         *create_ascent(config),
     )
     return dataclasses.replace(run, gallery=gallery)

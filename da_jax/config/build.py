@@ -100,6 +100,7 @@ def build_run(
         steps=steps,
         batches=batches,
         train=steps.replicate(dataset.train),
+        held_out=eval_examples,
         eval_examples=steps.replicate(eval_examples),
         split=split,
         dataset=dataset,
@@ -152,6 +153,7 @@ def create_ascent(config: ConfigDict) -> tuple[DisagreementAugmentation, float]:
 
 def create_task(config: ConfigDict, dataset: Dataset) -> Task:
     """Creates what is trained, from the fields that shape the compiled steps."""
+    _, height, width, channels = dataset.train.images.shape
     axis_name = batch_axis(config.parallel)
     precision = PRECISIONS[config.precision]
 
@@ -171,6 +173,7 @@ def create_task(config: ConfigDict, dataset: Dataset) -> Task:
         augmentation=augmentation(**of_augmentation),
         optimizer=config.optimizer.name,
         num_examples=len(dataset.train.labels),
+        image_shape=(height, width, channels),
         axis_name=axis_name,
     )
 

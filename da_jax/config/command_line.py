@@ -3,6 +3,7 @@
 import contextlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
@@ -11,6 +12,7 @@ from da_jax.config.defaults import defaults
 from da_jax.config.record import flatten
 from da_jax.errors import UserError
 from da_jax.imports import import_modules
+from da_jax.storage.model_folders import recorded_imports
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -63,12 +65,15 @@ def _one_line() -> Iterator[None]:
 def complete(config: ConfigDict) -> ConfigDict:
     """Adds the fields that a config of an earlier version lacks, with their defaults.
 
-    It also imports the modules that the config names in `imports`.
+    It also imports the modules that the config names in `imports`, and those that its
+    teacher's folder names.
 
     Raises:
       UserError: a module can't be imported.
     """
     import_modules(config.get("imports", ()))
+    if config.teacher.checkpoint:
+        import_modules(recorded_imports(Path(config.teacher.checkpoint)))
     known = dict(flatten(config.to_dict()))
     missing = {
         field: value

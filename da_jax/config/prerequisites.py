@@ -1,4 +1,4 @@
-"""What a run needs before it starts, checked without importing JAX."""
+"""What a run needs before it starts; this file imports no JAX."""
 
 import importlib.util
 from collections.abc import Mapping

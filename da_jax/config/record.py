@@ -11,6 +11,7 @@ SCHEMA = 1
 
 RESUMABLE_FIELDS = (
     "schema",
+    "imports",
     "data_dir",
     "eval_batch_size",
     "checkpoint_every",

@@ -1,4 +1,4 @@
-"""A training batch, and how what is random is shared by the devices that split it."""
+"""A training batch, and random keys that don't depend on the number of devices."""
 
 from typing import NamedTuple
 

@@ -31,6 +31,17 @@ class Lane:
         return float(np.mean(np.max(self.accuracies, axis=0)))
 
 
+class Quiet(Callbacks):
+    """Forwards the images that were trained on, and no line for the user."""
+
+    def __init__(self, callbacks: Callbacks) -> None:
+        self._callbacks = callbacks
+
+    def images_trained(self, count: int) -> None:
+        """Forwards the count."""
+        self._callbacks.images_trained(count)
+
+
 class Lanes:
     """A program that trains several trials, each in a lane.
 
@@ -64,7 +75,7 @@ class Lanes:
             run,
             run.steps.create_train_states(run.options.seed, run.hyperparameters),
             0,
-            callbacks,
+            Quiet(callbacks),
             should_stop,
         )
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from da_jax.errors import UserError, unknown_name, unreadable
 from da_jax.imports import import_modules
+from da_jax.models import MODELS
 from da_jax.storage.digests import Tree, digests, verify
 from da_jax.storage.files import read_json, write_json
 from da_jax.storage.model_formats import FORMATS, ORBAX
@@ -106,8 +107,8 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
     expected = read_json(directory / "sha256.json")
     try:
         imports = tuple(description.get("imports", ()))
-        _import(directory, imports)
         model, num_classes = description["model"], description["num_classes"]
+        _import(directory, model, imports)
         format = description.get("format", ORBAX)
         if format not in FORMATS:
             raise unknown_name(f"format in {directory}/model.json", format, FORMATS)
@@ -127,7 +128,7 @@ def _load_from_run(directory: Path, last: bool) -> Model:
     checkpoints.close()
     if checkpoint is None:
         raise UserError(f"the run {directory} has no checkpoint yet")
-    _import(directory, checkpoint.imports)
+    _import(directory, checkpoint.model, checkpoint.imports)
     variables = checkpoint.best[checkpoint.best_student]
     if last:
         student = checkpoint.students[checkpoint.best_student]
@@ -137,10 +138,25 @@ def _load_from_run(directory: Path, last: bool) -> Model:
     )
 
 
-def _import(directory: Path, imports: tuple[str, ...]) -> None:
+def recorded_imports(directory: Path) -> tuple[str, ...]:
+    """Returns the modules that a model folder or a run folder names.
+
+    Raises:
+      UserError: its description can't be read.
+    """
+    for name in ("model.json", "config.json"):
+        if (directory / name).is_file():
+            return tuple(read_json(directory / name).get("imports", ()))
+    return ()
+
+
+def _import(directory: Path, model: str, imports: tuple[str, ...]) -> None:
+    """Imports the modules of a folder; a bundled architecture does without them."""
     try:
         import_modules(imports)
     except UserError as error:
+        if model in MODELS:
+            return
         raise UserError(
             f"{directory} is saved with imports {list(imports)}, of which {error}"
         ) from error

@@ -1,4 +1,4 @@
-"""The steps on devices, by pmap: the only file that knows of devices.
+"""Pmapped training and evaluation steps.
 
 One device is a mesh of one. With `parallel="batch"` each device has all students and a
 share of their batches; with `"seeds"` it has some of the students and their whole
@@ -157,7 +157,7 @@ class PmappedSteps:
     ) -> tuple[jax.Array, ...]:
         """Returns the order of the examples in each student's epoch."""
         return tuple(
-            self._finished(
+            self._block_on_cpu(
                 self._epoch_order(state, np.int32(steps_per_epoch), num_examples)
             )
             for state in states
@@ -182,7 +182,7 @@ class PmappedSteps:
           The states after, with the metrics since position 0; and how many steps they
           have taken, to wait for when the states have been donated again.
         """
-        return self._finished(
+        return self._block_on_cpu(
             self._train_steps(
                 states,
                 teacher,
@@ -205,7 +205,7 @@ class PmappedSteps:
           examples: on the devices.
           batch_size: of all devices together.
         """
-        return self._finished(self._evaluate(tuple(networks), examples, batch_size))
+        return self._block_on_cpu(self._evaluate(tuple(networks), examples, batch_size))
 
     def mean_metrics(self, sums: tuple[Metrics, ...]) -> list[dict[str, float]]:
         """Computes each student's means, on the host; NaN where nothing counted."""
@@ -237,7 +237,7 @@ class PmappedSteps:
             **options,
         )
 
-    def _finished(self, results: Any) -> Any:
+    def _block_on_cpu(self, results: Any) -> Any:
         """Returns results, on CPUs when they are there.
 
         CPU devices share a few threads: a program that waits for the others' part of a

@@ -65,7 +65,7 @@ def create_results(
     Args:
       config: the config of the run, as a dictionary.
       history: a record per epoch.
-      device: from `parallel.device_description`.
+      device: from `processes.device_description`.
       tested: each seed's metrics on the test set at `best` and `last`, if the epochs
         were evaluated on held-out examples.
       teacher: its metrics on the test set, or None without a teacher.

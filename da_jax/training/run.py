@@ -72,7 +72,8 @@ class Run:
       steps: its steps on the devices.
       batches: where each batch of an epoch starts, and its size.
       train: the training set, on the devices.
-      eval_examples: what epochs are evaluated on, on the devices.
+      held_out: what epochs are evaluated on, on the host.
+      eval_examples: the same, on the devices.
       split: of the data set that these are, `test` or `validation`.
       dataset: the data set, without what is held out.
       teacher: the teacher's variables, on the host, or None.
@@ -90,6 +91,7 @@ class Run:
     steps: PmappedSteps
     batches: list[tuple[int, int]]
     train: Examples
+    held_out: Examples
     eval_examples: Examples
     split: str
     dataset: Dataset

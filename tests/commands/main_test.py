@@ -216,7 +216,7 @@ def test_what_is_held_out_chooses_and_the_test_set_is_read_at_the_end(tmp_path):
     assert done.stdout.index("the test set is read") > done.stdout.index(said[1])
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["protocol"] == "validation"
-    assert "chosen on what was held out" in done.stdout
+    assert "chosen on held-out examples" in done.stdout
     history = records(tmp_path)
     assert all("test_top1" not in record for record in history)
     best = max(record["validation_top1"] for record in history)

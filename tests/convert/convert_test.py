@@ -13,7 +13,6 @@ import torch
 
 from convert import __main__ as convert_main
 from convert import convert_state_dict, to_torch_state_dict
-from da_jax.commands import command_line
 from da_jax.errors import UserError
 from da_jax.models import MODELS
 from da_jax.storage.model_folders import load_model
@@ -37,7 +36,7 @@ def convert(monkeypatch, capsys):
         monkeypatch.setattr(sys, "argv", ["convert", *map(str, arguments)])
         code = 0
         try:
-            command_line.run(convert_main.main)
+            convert_main.main()
         except SystemExit as exit:
             code = exit.code
         return subprocess.CompletedProcess(sys.argv, code, *capsys.readouterr())

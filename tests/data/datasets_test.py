@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from configs.digits import get_config
+from da_jax.config.build import load_data
 from da_jax.data import (
     DATASETS,
     Examples,
@@ -23,7 +24,6 @@ from da_jax.data import (
 )
 from da_jax.data.cifar_archive import read_archive
 from da_jax.errors import UserError
-from da_jax.training.run import load_data
 
 SIZES = {"train": 30, "test": 12}
 FINE = [f"fine_{index}" for index in range(100)]

@@ -89,8 +89,9 @@ def test_the_table_lists_every_field_once():
     lines = declarations.table(METHODS).splitlines()
     assert lines[0] == "| Name | Field | Default | Range | Kind | Description |"
     assert lines[1] == "| --- | --- | --- | --- | --- | --- |"
-    assert "| VID | `variance` | `5.0` | positive | traced | variance" in lines[-1]
-    assert "| AT | `power` | `2` | at least 1 | static | exponent" in lines[2]
+    text = "\n".join(lines)
+    assert "| VID | `variance` | `5.0` | positive | traced | variance" in text
+    assert "| AT | `power` | `2` | at least 1 | static | exponent" in text
     rows = [tuple(line[2:-2].split(" | ")) for line in lines[2:]]
     assert [(name, field.strip("`")) for name, field, *_ in rows] == [
         (name, field)

@@ -11,10 +11,10 @@ from da_jax.storage.model_folders import Model, load_model, save_model
 from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 
 
-def model(imports=()):
+def model(imports=(), name="resnet8"):
     kernel = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
     variables = {"params": {"fc": {"kernel": kernel}}}
-    return Model("resnet8", 100, variables, imports)
+    return Model(name, 100, variables, imports)
 
 
 def test_round_trip_replaces_an_existing_folder(tmp_path):
@@ -58,23 +58,21 @@ def test_a_network_without_batch_norm_has_empty_statistics(tmp_path, format):
     )
 
 
-def as_model_folder(folder, imports):
-    save_model(folder, model(imports), {})
+def as_model_folder(folder, imports, name):
+    save_model(folder, model(imports, name), {})
 
 
-def as_run_folder(folder, imports):
+def as_run_folder(folder, imports, name):
     student = {"step": np.int32(3), **model().variables, "batch_stats": {}}
     variables = {**model().variables, "batch_stats": {}}
     checkpoints = RunCheckpoints(folder)
-    checkpoints.save(
-        RunCheckpoint("resnet8", 100, [student], [variables], 0, [], imports)
-    )
+    checkpoints.save(RunCheckpoint(name, 100, [student], [variables], 0, [], imports))
     checkpoints.close()
 
 
 @pytest.mark.parametrize("last", [False, True])
 def test_a_run_of_a_network_without_batch_norm(tmp_path, last):
-    as_run_folder(tmp_path, ())
+    as_run_folder(tmp_path, (), "MLP")
     loaded = load_model(tmp_path, last=last).variables
     assert loaded["batch_stats"] == {} and set(loaded) == {"params", "batch_stats"}
 
@@ -83,7 +81,7 @@ def test_a_run_of_a_network_without_batch_norm(tmp_path, last):
 def test_the_modules_of_a_network_are_imported(tmp_path, monkeypatch, save):
     name = f"networks_of_{save.__name__}"
     imports = (f"{name}.plain", f"{name}.wide")
-    save(tmp_path / "model", imports)
+    save(tmp_path / "model", imports, "OfOnesOwn")
     with pytest.raises(UserError) as error:
         load_model(tmp_path / "model")
     assert str(error.value) == (
@@ -105,7 +103,14 @@ def test_the_modules_of_a_network_are_imported(tmp_path, monkeypatch, save):
     assert sys.modules[f"{name}.wide"].imported
 
 
+@pytest.mark.parametrize("save", [as_model_folder, as_run_folder])
+def test_a_bundled_network_does_without_its_modules(tmp_path, save):
+    save(tmp_path / "model", ("a_method_of_ones_own",), "resnet8")
+    assert load_model(tmp_path / "model").imports == ("a_method_of_ones_own",)
+
+
 def test_imports_that_are_not_modules_are_refused(tmp_path):
-    save_model(tmp_path / "model", model(), {"imports": [3, "..secrets"]})
+    network = model(name="OfOnesOwn")
+    save_model(tmp_path / "model", network, {"imports": [3, "..secrets"]})
     with pytest.raises(UserError, match="of which 3 can't be imported"):
         load_model(tmp_path / "model")
