@@ -27,7 +27,7 @@ def test_plain_networks_are_students_and_teachers(tmp_path):
     assert vit["teacher"]["test_top1"] == pytest.approx(
         max(mlp["best"]["test_top1"], mlp["last"]["test_top1"]), abs=0.01
     )
-    assert vit["last"]["test_top1"] > 20
+    assert vit["last"]["test_top1"] > 14  # chance is 10
     done = main(
         *("--model", "ViT", "--dataset", "digits", "--checkpoint", tmp_path / "vit"),
         *("--json", tmp_path / "figures.json"),
