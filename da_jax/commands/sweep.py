@@ -2,7 +2,7 @@
 
 Bayesian search with early stopping (Optuna's TPE sampler and Hyperband pruner) on what
 is held out of the training set; the test set isn't read. The study is in WORKDIR: the
-same command goes on with it, and other processes may join it at any time.
+same command resumes it, and other processes may join it at any time.
 """
 
 import contextlib
