@@ -12,7 +12,7 @@ from da_jax.config.defaults import defaults
 from da_jax.config.record import flatten
 from da_jax.errors import UserError
 from da_jax.imports import import_modules
-from da_jax.storage.model_folders import recorded_imports
+from da_jax.storage.model_folders import import_recorded
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -73,7 +73,7 @@ def complete(config: ConfigDict) -> ConfigDict:
     """
     import_modules(config.get("imports", ()))
     if config.teacher.checkpoint:
-        import_modules(recorded_imports(Path(config.teacher.checkpoint)))
+        import_recorded(Path(config.teacher.checkpoint), config.teacher.model)
     known = dict(flatten(config.to_dict()))
     missing = {
         field: value

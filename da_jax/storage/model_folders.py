@@ -138,16 +138,21 @@ def _load_from_run(directory: Path, last: bool) -> Model:
     )
 
 
-def recorded_imports(directory: Path) -> tuple[str, ...]:
-    """Returns the modules that a model folder or a run folder names.
+def import_recorded(directory: Path, model: str) -> None:
+    """Imports the modules that a model folder or a run folder names, if it exists.
+
+    Args:
+      directory: the folder.
+      model: its architecture.
 
     Raises:
-      UserError: its description can't be read.
+      UserError: its description can't be read, or a module that an architecture which
+        isn't bundled may need can't be imported.
     """
     for name in ("model.json", "config.json"):
         if (directory / name).is_file():
-            return tuple(read_json(directory / name).get("imports", ()))
-    return ()
+            imports = tuple(read_json(directory / name).get("imports", ()))
+            return _import(directory, model, imports)
 
 
 def _import(directory: Path, model: str, imports: tuple[str, ...]) -> None:

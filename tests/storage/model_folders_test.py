@@ -7,7 +7,12 @@ import numpy as np
 import pytest
 
 from da_jax.errors import UserError
-from da_jax.storage.model_folders import Model, load_model, save_model
+from da_jax.storage.model_folders import (
+    Model,
+    import_recorded,
+    load_model,
+    save_model,
+)
 from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
 
 
@@ -107,6 +112,14 @@ def test_the_modules_of_a_network_are_imported(tmp_path, monkeypatch, save):
 def test_a_bundled_network_does_without_its_modules(tmp_path, save):
     save(tmp_path / "model", ("a_method_of_ones_own",), "resnet8")
     assert load_model(tmp_path / "model").imports == ("a_method_of_ones_own",)
+
+
+def test_modules_are_imported_before_a_teacher_is_looked_up(tmp_path):
+    save_model(tmp_path / "model", model(("a_method_of_ones_own",)), {})
+    import_recorded(tmp_path / "model", "resnet8")
+    with pytest.raises(UserError, match="a_method_of_ones_own can't be imported"):
+        import_recorded(tmp_path / "model", "OfOnesOwn")
+    import_recorded(tmp_path / "missing", "resnet8")
 
 
 def test_imports_that_are_not_modules_are_refused(tmp_path):
