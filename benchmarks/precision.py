@@ -12,9 +12,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from da_jax.configs import default
 
 from benchmarks import measure
-from configs import default
 from da_jax.config.build import create_hyperparameters, create_task
 from da_jax.data import Dataset, Examples
 from da_jax.data.batch import Batch

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from da_jax.configs import default
 from ml_collections import ConfigDict
 
-from configs import default
 from da_jax.config.build import build_run, create_hyperparameters, create_task
 from da_jax.data import Dataset, Examples
 from da_jax.data.cifar100 import PREPROCESSING

@@ -9,9 +9,8 @@ Published with `kd` (mdistiller, last epoch, `lr0.01`): 67.37 % from vgg13, 67.3
 ResNet50. Nothing is published from wrn_40_2, or with `da`.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("vgg13", "ResNet50", "wrn_40_2")
 

@@ -8,9 +8,8 @@ Published with `kd` (mdistiller, last epoch, `lr0.01`): 74.07 % from resnet32x4,
 from wrn_40_2. With `da`, nothing is published.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("resnet32x4", "wrn_40_2")
 

@@ -7,9 +7,8 @@ Measured on 2 CPU cores, with `da` and with `kd`: 100.00 % of the 360 test image
 best and the last epoch.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("resnet20",)
 

@@ -6,9 +6,8 @@ cp -r runs/digits_teacher/best checkpoints/digits_resnet20
 Measured on 2 CPU cores: 100.00 % of the 360 test images in the best and the last epoch.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 
 def get_config() -> ConfigDict:

@@ -9,9 +9,8 @@ epoch). With `da` as here, nothing is published; with the original's later varia
 (logit standardisation, KL ascent; best epoch) 71.44 ± 0.16 % and 71.41 ± 0.09 %.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("resnet56", "resnet110")
 

@@ -8,9 +8,8 @@ published; with the original's later variant (logit standardisation, KL ascent; 
 epoch) 73.79 ± 0.27 %.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("resnet110",)
 

@@ -9,9 +9,8 @@ Published from resnet32x4, best epoch of 5 runs: 74.59 ± 0.24 % with `da`,
 published.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("resnet32x4", "wrn_40_2")
 

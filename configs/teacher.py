@@ -11,9 +11,9 @@ Published with this recipe, last epoch: resnet56 72.34 %, resnet110 74.31 %, res
 71.82 % (mdistiller, from RepDistiller).
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
 
-from configs import default
 from da_jax.errors import UserError
 
 

@@ -6,9 +6,8 @@ python -m da_jax.main --config=configs/vgg8.py:kd
 Published, best epoch of 5 runs: 73.76 ± 0.29 % with `da`, 73.33 ± 0.25 % with `kd`.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("vgg13",)
 

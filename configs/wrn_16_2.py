@@ -8,9 +8,8 @@ Published with `kd`: 74.92 % from wrn_40_2 (mdistiller, last epoch). Nothing is
 published from resnet32x4, or with `da`.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("wrn_40_2", "resnet32x4")
 

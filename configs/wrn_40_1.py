@@ -7,9 +7,8 @@ Published with `kd`: 73.54 % (mdistiller, last epoch). With `da`, nothing is
 published.
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("wrn_40_2",)
 

@@ -6,9 +6,8 @@ python -m da_jax.main --config=configs/wrn_40_2.py:kd
 Nothing is published; wrn_40_2 trained without a teacher has 75.61 % (RepDistiller).
 """
 
+from da_jax.configs import default
 from ml_collections import ConfigDict
-
-from configs import default
 
 TEACHERS = ("resnet32x4",)
 

@@ -7,8 +7,8 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+from da_jax.convert import rules
 
-from convert import rules
 from da_jax.errors import UserError
 from da_jax.models import create_model
 

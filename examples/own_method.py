@@ -1,8 +1,8 @@
 """A method, network and data set of your own: --config=examples/own_method.py."""
 
 import flax.linen as nn
+from da_jax.configs import default
 
-from configs import default
 from da_jax import data, methods, models
 from da_jax.declarations import NOT_NEGATIVE, Declaration
 

@@ -65,10 +65,10 @@ class Child:
 
 
 def main() -> None:
+    import da_jax.convert.state_dict
     import sklearn.datasets
     import sklearn.model_selection  # noqa: F401
 
-    import convert.state_dict  # noqa: F401
     import da_jax.training.train  # noqa: F401
 
     commands = json.load(sys.stdin)

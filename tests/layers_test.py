@@ -8,7 +8,7 @@ import pytest
 REPOSITORY = Path(__file__).parent.parent
 FILES = sorted(
     path.relative_to(REPOSITORY)
-    for folder in ("da_jax", "convert")
+    for folder in ("da_jax", "configs", "convert")
     for path in (REPOSITORY / folder).rglob("*.py")
 )
 
@@ -41,10 +41,11 @@ ALLOWED: dict[str, set[str]] = {
     "search": {"errors", "training", "config"},
     "commands": {
         *("errors", "declarations", "models", "data", "methods"),
-        *("augmentations", "storage"),
+        *("augmentations", "convert", "storage"),
         *("training", "config", "analysis", "search"),
     },
-    "entry points": {"errors", "models", "convert", "storage", "commands"},
+    "configs": {"errors", "methods", "augmentations", "config"},
+    "entry points": {"commands"},
 }
 """What each package may import, lowest first, so that there are no cycles.
 
@@ -68,12 +69,17 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 350, 50
 """At most; a function's docstring isn't counted."""
 
 
+REPOSITORY_FOLDERS = {"da_jax", "configs", "convert", "tests", "benchmarks"}
+
+
 def tree(path):
     return ast.parse((REPOSITORY / path).read_text())
 
 
 def module_name(path):
-    return ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    """The module that a file is installed as: all are below `da_jax`."""
+    name = ".".join(path.with_suffix("").parts).removesuffix(".__init__")
+    return name if name.startswith("da_jax") else f"da_jax.{name}"
 
 
 MODULES = {module_name(path): path for path in FILES}
@@ -81,14 +87,12 @@ MODULES = {module_name(path): path for path in FILES}
 
 def package_of(module):
     """The key of `ALLOWED` that a module of ours belongs to."""
-    first, *rest = module.split(".")
-    if first == "convert":
-        return "entry points" if rest == ["__main__"] else "convert"
+    _, *rest = module.split(".")
     if not rest:
         return "library"
     if MODULES[module].parent == Path("da_jax"):
         return rest[0] if rest[0] in LEAVES else "entry points"
-    return rest[0]
+    return "entry points" if rest[-1] == "__main__" else rest[0]
 
 
 def imported(path):
@@ -103,7 +107,7 @@ def imported(path):
         else:
             continue
         for name in names:
-            if name.split(".")[0] in ("da_jax", "convert", "tests", "benchmarks"):
+            if name.split(".")[0] in REPOSITORY_FOLDERS:
                 yield name, f"{path}:{node.lineno}: {name}"
 
 

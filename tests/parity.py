@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+from da_jax.convert import convert_state_dict, rules
 
 from benchmarks import eager_torch
-from convert import convert_state_dict, rules
 from tests import golden
 from tests.golden import weights
 

@@ -1,8 +1,8 @@
 """Plain Flax modules on digits: `--config=tests/plain_networks.py:MLP` and `:ViT`."""
 
 import flax.linen as nn
+from da_jax.configs import default
 
-from configs import default
 from da_jax.models import MODELS
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from da_jax.configs import digits
 
-from configs import digits
 from da_jax.config.build import (
     create_hyperparameters,
     create_task,

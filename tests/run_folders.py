@@ -2,7 +2,8 @@
 
 import json
 
-from configs import resnet8x4
+from da_jax.configs import resnet8x4
+
 from da_jax.analysis.report.runs import read_runs
 from da_jax.analysis.report.table import rows
 from da_jax.training.metrics import is_due

@@ -12,8 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from da_jax.configs import default, digits
 
-from configs import default, digits
 from da_jax.config.build import (
     build_run,
     create_hyperparameters,

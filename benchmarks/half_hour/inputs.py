@@ -8,7 +8,7 @@ import numpy as np
 
 from benchmarks.half_hour.sizes import Size
 from benchmarks.task import TaskSpec
-from convert.__main__ import convert_file
+from da_jax.commands.convert import convert_file
 from da_jax.data import cifar100, locations
 from da_jax.data.cifar_archive import read_archive
 from da_jax.errors import UserError

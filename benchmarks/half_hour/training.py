@@ -70,7 +70,7 @@ def train(
     from da_jax.training.interruption import RunEndedError
     from da_jax.training.train import train as train_run
 
-    made = importlib.import_module(f"configs.{config}").get_config(variant)
+    made = importlib.import_module(f"da_jax.configs.{config}").get_config(variant)
     if epochs:
         marks = made.optimizer.decay_epochs
         scaled = {max(1, mark * epochs // made.num_epochs) for mark in marks}

@@ -79,13 +79,13 @@ def _read_safetensors(path: Path, name: str) -> Tree:
 
 
 def _write_torch(path: Path, name: str, variables: Tree) -> None:
-    from convert.torch_file import save_state_dict
+    from da_jax.convert.torch_file import save_state_dict
 
     save_state_dict(path, _named(name, variables))
 
 
 def _read_torch(path: Path, name: str) -> Tree:
-    from convert import torch_file
+    from da_jax.convert import torch_file
 
     with torch_file.open_checkpoint(path) as file:
         return _unnamed(name, torch_file.load_state_dict(file, str(path)))
@@ -93,8 +93,8 @@ def _read_torch(path: Path, name: str) -> Tree:
 
 def _named(name: str, variables: Tree) -> dict[str, np.ndarray]:
     """Names variables as PyTorch does; by their paths if there are no such names."""
-    from convert.rules import is_bundled
-    from convert.state_dict import to_numpy_state_dict
+    from da_jax.convert.rules import is_bundled
+    from da_jax.convert.state_dict import to_numpy_state_dict
 
     if is_bundled(name):
         return to_numpy_state_dict(name, variables)
@@ -104,8 +104,8 @@ def _named(name: str, variables: Tree) -> dict[str, np.ndarray]:
 
 def _unnamed(name: str, arrays: dict[str, Any]) -> Tree:
     """Inverts `_named`."""
-    from convert.rules import is_bundled
-    from convert.state_dict import convert_state_dict
+    from da_jax.convert.rules import is_bundled
+    from da_jax.convert.state_dict import convert_state_dict
 
     if is_bundled(name):
         return convert_state_dict(name, arrays)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import torch
+from da_jax.configs import digits as config_file
 
-from configs import digits as config_file
 from da_jax.analysis import gallery
 from da_jax.analysis.gallery import BoundNetwork
 from da_jax.analysis.pretrained import Pretrained

@@ -5,8 +5,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
+from da_jax.configs import resnet8x4
 
-from configs import resnet8x4
 from da_jax.analysis.report.chart import MOST_POINTS, Chart, Point, Series
 from da_jax.analysis.report.curves import charts
 from da_jax.analysis.report.rendering import draw, file_name

@@ -8,9 +8,9 @@ import shutil
 
 import numpy as np
 import pytest
+from da_jax.configs import resnet8x4
 from PIL import Image
 
-from configs import resnet8x4
 from da_jax.analysis.report.json_tables import settings_and_tables
 from da_jax.analysis.report.page import create_page
 from da_jax.analysis.report.pictures import attachments

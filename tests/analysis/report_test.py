@@ -11,9 +11,9 @@ import sys
 import hypothesis.strategies as st
 import numpy as np
 import pytest
+from da_jax.configs import ShuffleV2, resnet8x4, teacher
 from hypothesis import given, settings
 
-from configs import ShuffleV2, resnet8x4, teacher
 from da_jax.analysis.report.curves import charts, points
 from da_jax.analysis.report.page import create_page
 from da_jax.analysis.report.published import ORIGINAL, published

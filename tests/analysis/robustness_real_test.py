@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from da_jax.convert import convert_state_dict
 from torch.nn import functional
 
-from convert import convert_state_dict
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.analysis.robustness import measurements
 from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork

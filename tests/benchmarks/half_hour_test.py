@@ -16,12 +16,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
+from da_jax.configs import default
 
 from benchmarks.half_hour import archives, child, stand_ins, training
 from benchmarks.half_hour.journal import Journal
 from benchmarks.half_hour.sizes import FULL, REHEARSAL
 from benchmarks.half_hour.stages import checks, speed
-from configs import default
 from da_jax.config.checks import check_config
 from da_jax.errors import UserError
 from da_jax.storage.run_checkpoints import RunCheckpoint, RunCheckpoints
@@ -89,7 +89,7 @@ def test_stand_ins_make_the_configs(tmp_path):
     program = (
         "from benchmarks.half_hour import stand_ins;"
         "assert len(stand_ins.install()) == 2;"
-        "from configs import resnet20;"
+        "from da_jax.configs import resnet20;"
         "from da_jax.config.checks import check_config;"
         "import json; config = resnet20.get_config('kd'); check_config(config);"
         "print(json.dumps(config.to_dict()))"

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from da_jax.convert import to_torch_state_dict
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from convert import to_torch_state_dict
-from convert.__main__ import convert_file, convert_release
+from da_jax.commands.convert import convert_file, convert_release
 from da_jax.data import cifar_archive
 from da_jax.data.cifar_archive import read_archive
 from da_jax.data.cifar_pickle import load_pickle

@@ -9,10 +9,10 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from da_jax.configs import default, teacher
 from ml_collections import ConfigDict
 
-import configs
-from configs import default, teacher
+from da_jax import configs
 from da_jax.config.build import create_hyperparameters, create_task
 from da_jax.config.checks import check_config
 from da_jax.data import Dataset, Examples, digits
@@ -24,7 +24,7 @@ from da_jax.training.state import create_train_state
 from tests import golden
 from tests.parity import variables
 
-FILES = sorted(path.stem for path in Path(configs.__path__[0]).glob("*.py"))
+FILES = sorted(path.stem for path in Path(configs.__path__[0]).glob("[!_]*.py"))
 STUDENTS = [name for name in FILES if name not in ("default", "teacher")]
 
 
@@ -32,13 +32,13 @@ def variants(name):
     """Every teacher of a config file, with DA and without."""
     if name == "digits_teacher":
         return [None]
-    words = importlib.import_module(f"configs.{name}").TEACHERS
+    words = importlib.import_module(f"da_jax.configs.{name}").TEACHERS
     pairs = itertools.product(words, ("da", "kd"))
     return [",".join(pair) for pair in pairs]
 
 
 def load(name, variant):
-    get_config = importlib.import_module(f"configs.{name}").get_config
+    get_config = importlib.import_module(f"da_jax.configs.{name}").get_config
     return get_config() if variant is None else get_config(variant)
 
 
@@ -173,7 +173,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", [n for n in STUDENTS if n != "digits_teacher"])
 def test_every_method_fits_every_pair_or_says_why_not(name):
     dataset = load_shapes()
-    for teacher_name in importlib.import_module(f"configs.{name}").TEACHERS:
+    for teacher_name in importlib.import_module(f"da_jax.configs.{name}").TEACHERS:
         for method in default.methods():
             config = load(name, f"{teacher_name},{method}")
             task = create_task(config, dataset)

@@ -3,9 +3,9 @@
 import json
 
 import pytest
+from da_jax.configs import digits
 from ml_collections import ConfigDict
 
-from configs import digits
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.config.command_line import complete
 from da_jax.config.defaults import defaults, sections_in_use

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from da_jax.configs import digits
 
-from configs import digits
 from da_jax.config.defaults import sections_in_use
 from da_jax.config.record import SCHEMA, to_record
 from da_jax.config.workdir import claimed, write_once

@@ -10,9 +10,9 @@ import tarfile
 import numpy as np
 import pytest
 import torch
+from da_jax.convert import convert_state_dict, to_torch_state_dict
 
-from convert import __main__ as convert_main
-from convert import convert_state_dict, to_torch_state_dict
+from da_jax.commands import convert as convert_main
 from da_jax.errors import UserError
 from da_jax.models import MODELS
 from da_jax.storage.model_folders import load_model

@@ -8,8 +8,8 @@ import tarfile
 
 import numpy as np
 import pytest
+from da_jax.configs.digits import get_config
 
-from configs.digits import get_config
 from da_jax.config.build import load_data
 from da_jax.data import (
     DATASETS,

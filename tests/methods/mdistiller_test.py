@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from da_jax.convert import rules
 
-from convert import rules
 from da_jax import declarations
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.methods import (

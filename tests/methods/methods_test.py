@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from da_jax.configs import default
+from da_jax.configs import digits as digits_config
 
-from configs import default
-from configs import digits as digits_config
 from da_jax import declarations
 from da_jax.config.build import create_hyperparameters, create_task
 from da_jax.data import digits

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import optuna
 import pytest
+from da_jax.configs import digits as digits_config
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from configs import digits as digits_config
 from da_jax.errors import UserError
 from da_jax.search import space as spaces
 from da_jax.search.trials import FILE, PROCESS, STUDY, Trials

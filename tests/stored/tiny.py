@@ -1,8 +1,8 @@
 """A network of 300 parameters on digits, by which `version_0` was trained."""
 
 import flax.linen as nn
+from da_jax.configs import default
 
-from configs import default
 from da_jax import methods, models
 
 

@@ -1,0 +1,1 @@
+"""Bundled model folders: the digits' teacher. Converted models go beside it."""

@@ -1,0 +1,1 @@
+"""Bundled configs: a file per student, and `default`, which they start from."""
