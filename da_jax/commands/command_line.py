@@ -10,21 +10,39 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import absl.logging
 
 from da_jax.data import locations
 from da_jax.errors import EXIT_CODE, UserError
+from da_jax.storage.bundled import locate
 from da_jax.training.interruption import RunEndedError
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` with errors of one line, as in all commands."""
+    """An `ArgumentParser` with errors of one line, named as its user called it."""
+
+    def __init__(self, **arguments: Any) -> None:
+        """Creates a parser; `prog` is by default `da-jax COMMAND` or `python -m …`."""
+        super().__init__(**{"prog": _program()} | arguments)
 
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError`."""
         raise UserError(f"{message} (see `{self.prog} --help`)")
+
+
+def _program() -> str:
+    """Returns the words that start this command."""
+    module = getattr(sys.modules["__main__"].__spec__, "name", "da_jax.__main__")
+    if module == "da_jax.__main__":
+        return sys.argv[0]  # as the dispatcher has set it
+    return f"python -m {module.removesuffix('.__main__')}"
+
+
+def model_folder(text: str) -> Path:
+    """Returns the folder that an argument names, which may be a bundled model's."""
+    return locate(Path(text))
 
 
 def add_data_options(parser: argparse.ArgumentParser) -> None:

@@ -12,6 +12,7 @@ from da_jax.commands.command_line import (
     add_data_options,
     add_to_tables,
     exit_on_error,
+    model_folder,
 )
 from da_jax.data import locations
 from da_jax.errors import UserError
@@ -19,13 +20,11 @@ from da_jax.errors import UserError
 
 def parse_arguments() -> argparse.Namespace:
     """Parses the command line."""
-    parser = Parser(
-        prog="python -m da_jax.evaluate", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", required=True, help="architecture, e.g. resnet56")
     parser.add_argument(
         "--checkpoint",
-        type=Path,
+        type=model_folder,
         required=True,
         help="the folder of a converted model, or of a run (its best student)",
     )

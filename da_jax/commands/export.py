@@ -19,6 +19,7 @@ from da_jax.commands.command_line import (
     Parser,
     add_to_tables,
     exit_on_error,
+    model_folder,
 )
 
 
@@ -27,13 +28,12 @@ def parse_arguments() -> argparse.Namespace:
     from da_jax.storage.model_formats import FORMATS
 
     parser = Parser(
-        prog="python -m da_jax.export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "checkpoint",
-        type=Path,
+        type=model_folder,
         metavar="RUN",
         help="the folder of a run (its best student) or of a model",
     )

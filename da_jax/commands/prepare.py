@@ -15,9 +15,7 @@ from da_jax.data import locations
 
 def parse_arguments() -> argparse.Namespace:
     """Parses the command line."""
-    parser = Parser(
-        prog="python -m da_jax.prepare", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", choices=["cifar100"], required=True)
     parser.add_argument(
         "--archive",

@@ -1,4 +1,4 @@
-"""Searches for hyperparameters: `python -m da_jax.sweep --config=configs/digits.py`.
+"""Searches for hyperparameters: `python -m da_jax.sweep --config=digits`.
 
 Bayesian search with early stopping (Optuna's TPE sampler and Hyperband pruner) on what
 is held out of the training set; the test set isn't read. The study is in WORKDIR: the
@@ -15,7 +15,6 @@ from da_jax.commands.command_line import exit_on_error
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import UserError
-from da_jax.training.compilation import configure_compiler
 
 _TRIALS = flags.DEFINE_integer(
     "trials", 20, "How many there are to be in the study in all.", lower_bound=1
@@ -37,8 +36,11 @@ _WORKDIR = flags.DEFINE_string(
 @exit_on_error()
 def main() -> None:
     command_line.parse_flags(sys.argv, __name__)
+    from da_jax.config.completion import complete  # imported late, for a fast --help
+    from da_jax.training.compilation import configure_compiler
+
     configure_compiler()  # before a module of config.imports uses JAX
-    config = command_line.read_config()
+    config = complete(command_line.read_config())
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
     check_prerequisites(config)
     try:

@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from da_jax.commands.command_line import Parser, add_data_options
+from da_jax.commands.command_line import Parser, add_data_options, model_folder
 from da_jax.config.prerequisites import missing_matplotlib
 from da_jax.data import locations
 from da_jax.errors import UserError, unknown_name
@@ -22,7 +22,6 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
       UserError: an argument is missing or invalid.
     """
     parser = Parser(
-        prog="python -m da_jax.visualize",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,13 +48,16 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
 def _add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--student",
-        type=Path,
+        type=model_folder,
         action="append",
         required=True,
         help="the folder of a run or a model; twice, to compare two, such as KD and DA",
     )
     parser.add_argument(
-        "--teacher", type=Path, required=True, help="the folder of a model or a run"
+        "--teacher",
+        type=model_folder,
+        required=True,
+        help="the folder of a model or a run",
     )
     parser.add_argument(
         "--last", action="store_true", help="of runs: the last students, not the best"

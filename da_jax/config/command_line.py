@@ -1,6 +1,11 @@
-"""The flag --config and its overrides, which the commands that train share."""
+"""The flag --config and its overrides, which the commands that train share.
+
+Doesn't import JAX, so that `--help` and a mistyped flag are answered quickly.
+"""
 
 import contextlib
+import importlib.resources
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,17 +13,28 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from da_jax.config.defaults import defaults
-from da_jax.config.record import flatten
-from da_jax.errors import UserError
-from da_jax.imports import import_modules
-from da_jax.storage.model_folders import import_recorded
+from da_jax.errors import UserError, unknown_name
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
     None,
-    "The run's config, configs/STUDENT.py[:VARIANT]; --config.FIELD=VALUE overrides.",
+    "The run's config: a bundled one, NAME[:VARIANT] such as resnet8x4:kd, or a file,"
+    " FILE.py[:VARIANT]; --config.FIELD=VALUE overrides a field.",
 )
+
+
+def bundled_configs() -> dict[str, Path]:
+    """Returns the files of the bundled configs, by name."""
+    folder = Path(str(importlib.resources.files("da_jax.configs")))
+    files = {
+        str(file.relative_to(folder).with_suffix("")): file
+        for file in sorted(folder.rglob("*.py"))
+    }
+    return {
+        name: file
+        for name, file in files.items()
+        if Path(name).name not in ("__init__", "default")
+    }
 
 
 def parse_flags(arguments: list[str], command: str) -> None:
@@ -26,29 +42,62 @@ def parse_flags(arguments: list[str], command: str) -> None:
 
     Args:
       arguments: the command line.
-      command: the module whose flags `--help` lists.
+      command: the module whose flags and docstring `--help` prints.
 
     Raises:
       UserError: a flag isn't known, or its value can't be read.
     """
     app.define_help_flags()
-    for flag in flags.FLAGS.get_key_flags_for_module(command):
-        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    sys.modules["__main__"].__doc__ = sys.modules[command].__doc__
+    keys = {flag.name: flag for flag in flags.FLAGS.get_key_flags_for_module(command)}
+    for flag in {**keys, "config": flags.FLAGS["config"]}.values():
+        flags.FLAGS.register_key_flag_for_module(arguments[0], flag)
     with _one_line():
-        flags.FLAGS(arguments)
+        flags.FLAGS(_with_files(arguments))
 
 
 def read_config() -> ConfigDict:
-    """Returns the config that the command line names, with every field.
+    """Returns the config that the command line names, as its file made it.
 
     Raises:
       UserError: there is none, or it can't be loaded.
     """
     if CONFIG.value is None:
-        raise UserError("no config: give one with --config=configs/resnet8x4.py")
+        raise UserError("no config: give one, such as --config=resnet8x4")
     with _one_line():
         CONFIG.value.get("name")  # a config that could not be loaded raises only now
-    return complete(CONFIG.value)
+    return CONFIG.value
+
+
+def _with_files(arguments: list[str]) -> list[str]:
+    """Replaces the name of a bundled config after `--config` by its file."""
+    replaced = list(arguments)
+    for index, argument in enumerate(arguments):
+        flag = re.fullmatch("--?config(=(?P<value>.*))?", argument)
+        if flag and flag["value"] is not None:
+            replaced[index] = f"--config={_config_file(flag['value'])}"
+        elif flag and index + 1 < len(arguments):
+            replaced[index + 1] = _config_file(arguments[index + 1])
+    return replaced
+
+
+def _config_file(value: str) -> str:
+    """Returns `FILE.py[:VARIANT]` for the value of `--config`.
+
+    Raises:
+      UserError: it names neither a file nor a bundled config.
+    """
+    name, colon, variant = value.partition(":")
+    if Path(name).is_file():
+        return value
+    bundled = bundled_configs()
+    if name in bundled:
+        return f"{bundled[name]}{colon}{variant}"
+    if name.endswith(".py"):
+        known = Path(name).stem
+        hint = f"; the bundled one is --config={known}" if known in bundled else ""
+        raise UserError(f"--config {name} is not a file{hint}")
+    raise unknown_name("bundled config", name, bundled)
 
 
 @contextlib.contextmanager
@@ -60,33 +109,3 @@ def _one_line() -> Iterator[None]:
         # The flag's own error carries the traceback of what a config file raised.
         message = str(error).rpartition("UserError: ")[2]
         raise UserError(" ".join(message.split())) from error
-
-
-def complete(config: ConfigDict) -> ConfigDict:
-    """Adds the fields that a config of an earlier version lacks, with their defaults.
-
-    It also imports the modules that the config names in `imports`, and those that its
-    teacher's folder names.
-
-    Raises:
-      UserError: a module can't be imported.
-    """
-    import_modules(config.get("imports", ()))
-    if config.teacher.checkpoint:
-        import_recorded(Path(config.teacher.checkpoint), config.teacher.model)
-    known = dict(flatten(config.to_dict()))
-    missing = {
-        field: value
-        for field, value in flatten(defaults(config.name, config.student).to_dict())
-        if field not in known
-    }
-    with config.unlocked():
-        for field, value in missing.items():
-            *sections, name = field.split(".")
-            section = config
-            for each in sections:
-                if each not in section:
-                    section[each] = ConfigDict()
-                section = section[each]
-            section[name] = tuple(value) if isinstance(value, list) else value
-    return config

@@ -7,6 +7,7 @@ from typing import Any
 
 from da_jax.data.locations import data_dir, missing_dataset
 from da_jax.errors import UserError
+from da_jax.storage.bundled import locate
 
 TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
 RELEASED_TEACHERS = (
@@ -22,16 +23,17 @@ RELEASED_TEACHERS = (
 
 def missing_teacher(model: str, checkpoint: Path) -> str | None:
     """Says how to get a teacher that is missing; None if it is there."""
-    if checkpoint.is_dir():
+    if locate(checkpoint).is_dir():
         return None
     convert = (
-        f" download cifar_teachers.tar from {TEACHERS_PAGE} and run `python -m convert"
+        f" download cifar_teachers.tar from {TEACHERS_PAGE} and run `da-jax convert"
         f" --all --source cifar_teachers.tar --output {checkpoint.parent}`, or"
     )
+    where = "" if checkpoint.is_absolute() else f" of the working folder {Path.cwd()}"
     return (
-        f"the teacher {model} is not in {checkpoint}:"
-        f"{convert if model in RELEASED_TEACHERS else ''} train it with `python -m"
-        f" da_jax.main --config=configs/teacher.py:{model}` and name it with"
+        f"the teacher {model} is not in {checkpoint}{where}:"
+        f"{convert if model in RELEASED_TEACHERS else ''} train it with `da-jax train"
+        f" --config=teacher:{model}` and name it with"
         f" --config.teacher.checkpoint=runs/teacher_{model}/best"
     )
 

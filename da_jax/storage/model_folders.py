@@ -15,6 +15,7 @@ from typing import Any
 from da_jax.errors import UserError, unknown_name, unreadable
 from da_jax.imports import import_modules
 from da_jax.models import MODELS
+from da_jax.storage.bundled import locate
 from da_jax.storage.digests import Tree, digests, verify
 from da_jax.storage.files import read_json, write_json
 from da_jax.storage.model_formats import FORMATS, ORBAX
@@ -99,6 +100,7 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
     Raises:
       UserError: there is neither, it is damaged, or a module can't be imported.
     """
+    directory = locate(directory)
     if (directory / RUN_CHECKPOINTS).is_dir():
         return _load_from_run(directory, last)
     if not (directory / "model.json").is_file():
@@ -149,6 +151,7 @@ def import_recorded(directory: Path, model: str) -> None:
       UserError: its description can't be read, or a module that an architecture which
         isn't bundled may need can't be imported.
     """
+    directory = locate(directory)
     for name in ("model.json", "config.json"):
         if (directory / name).is_file():
             imports = tuple(read_json(directory / name).get("imports", ()))

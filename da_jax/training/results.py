@@ -9,6 +9,7 @@ import shlex
 import statistics
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import da_jax
@@ -90,7 +91,10 @@ def create_results(
 
 def command() -> str:
     """Returns the command line of this process, quoted for a shell."""
-    return shlex.join(["python", *sys.orig_argv[1:]])
+    words = sys.orig_argv[1:]
+    if words and Path(words[0]).name == "da-jax":
+        return shlex.join(["da-jax", *words[1:]])
+    return shlex.join(["python", *words])
 
 
 def versions() -> dict[str, str]:

@@ -1,0 +1,89 @@
+"""What the command that trains does once its arguments are read."""
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+from ml_collections import ConfigDict
+
+from da_jax.analysis.gallery import BoundNetwork
+from da_jax.analysis.training_gallery import TrainingGallery
+from da_jax.augmentations import AUGMENTATIONS
+from da_jax.commands.progress_bar import ProgressBar, SignalsOnly
+from da_jax.config.build import (
+    build_run,
+    create_ascent,
+    load_data,
+    load_teacher,
+)
+from da_jax.config.checks import check_config
+from da_jax.config.completion import complete
+from da_jax.config.prerequisites import check_prerequisites
+from da_jax.config.workdir import claimed
+from da_jax.declarations import table
+from da_jax.methods import METHODS
+from da_jax.training import compilation, processes, results, weights_and_biases
+from da_jax.training.run import Run
+from da_jax.training.train import train
+
+
+class Processes(NamedTuple):
+    """The processes of a run, see `processes.start_processes`."""
+
+    coordinator_address: str | None
+    num_processes: int | None
+    process_id: int | None
+
+
+def print_fields() -> None:
+    """Prints the config fields of methods and augmentations."""
+    print(table({**METHODS, **AUGMENTATIONS}), end="")
+
+
+def run(
+    config: ConfigDict, workdir: Path | None, several: Processes | None = None
+) -> None:
+    """Trains what a config describes, and prints where it is.
+
+    Args:
+      config: as a config file and overrides made it.
+      workdir: the run's folder; by default `runs/` and the config's name.
+      several: the processes to join, if there are several.
+
+    Raises:
+      UserError: the config, the data set, the teacher or the folder can't be used.
+    """
+    compilation.configure_compiler()  # before a module of config.imports uses JAX
+    complete(config)
+    workdir = workdir or Path(f"runs/{config.name}")
+    check_prerequisites(config)
+    weights_and_biases.check(config)
+    if several:
+        processes.start_processes(*several)
+    check_config(config)
+    dataset = load_data(config)
+    built = build_run(config, workdir, dataset, load_teacher(config, dataset))
+    if not processes.is_first_process():
+        train(built, SignalsOnly())
+        return
+    if config.gallery_every:
+        built = add_gallery(built, config)
+    with claimed(workdir, config), contextlib.closing(ProgressBar()) as bar:
+        finished = train(built, bar)
+    print(results.summary_line(finished))
+    print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+
+
+def add_gallery(run: Run, config: ConfigDict) -> Run:
+    """Adds what TensorBoard shows of a run, whose config has `gallery_every`."""
+    assert run.task.teacher is not None and run.teacher is not None
+    gallery = TrainingGallery(
+        run.task.student,
+        BoundNetwork(run.task.teacher, run.teacher),
+        (run.names.student, run.names.teacher),
+        run.dataset,
+        run.held_out,
+        *create_ascent(config),
+    )
+    return dataclasses.replace(run, gallery=gallery)
