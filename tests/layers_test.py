@@ -40,7 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "search": {"errors", "training", "config"},
     "commands": {
-        *("errors", "declarations", "models", "data", "methods"),
+        *("errors", "declarations", "library", "models", "data", "methods"),
         *("augmentations", "convert", "storage"),
         *("training", "config", "analysis", "search"),
     },

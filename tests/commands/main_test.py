@@ -365,5 +365,5 @@ def test_what_is_missing_is_told_in_one_line(tmp_path):
         f"--config.teacher.checkpoint={tmp_path / 'teacher'}",
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "python -m da_jax.prepare --dataset cifar100" in done.stderr
-    assert "python -m convert --all --source cifar_teachers.tar" in done.stderr
+    assert "da-jax prepare --dataset cifar100" in done.stderr
+    assert "da-jax convert --all --source cifar_teachers.tar" in done.stderr

@@ -85,6 +85,11 @@ VISUALIZE = (*PICTURES, f"--student={TEACHER}")
 PREPARE = ("da_jax.prepare", "--dataset", "cifar100", "--archive")
 
 COMMANDS = [
+    (("da_jax", "trian"), "unknown command 'trian'"),
+    (("da_jax",), "required: command (see `da-jax --help`)"),
+    (("da_jax", "evaluate"), "see `da-jax evaluate --help`"),
+    (("da_jax.main", "--config=digitz"), "unknown bundled config 'digitz'"),
+    (("da_jax", "train", "--config=no/digits.py"), "one is --config=digits"),
     (("da_jax.main",), "no config"),
     (("da_jax.main", "--config=configs/missing.py"), "missing.py"),
     (("da_jax.main", "--config=configs/digits.py:ad"), "known: resnet20, KD, DKD"),
@@ -160,7 +165,7 @@ COMMANDS = [
     ((*VISUALIZE, "--dataset=digit"), "known: cifar100, digits"),
     (
         (*VISUALIZE, "--dataset=cifar100", "--data_dir={files}"),
-        "python -m da_jax.prepare",
+        "da-jax prepare",
     ),
     ((*VISUALIZE, "--output=README.md"), "--output README.md is a file"),
     (("da_jax.prepare", "--dataset", "cifar100"), "--archive"),
