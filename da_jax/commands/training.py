@@ -60,6 +60,7 @@ def run(
     check_prerequisites(config)
     weights_and_biases.check(config)
     if several:
+        print(waiting_line(several), flush=True)
         processes.start_processes(*several)
     check_config(config)
     dataset = load_data(config)
@@ -73,6 +74,16 @@ def run(
         finished = train(built, bar)
     print(results.summary_line(finished))
     print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+
+
+def waiting_line(several: Processes) -> str:
+    """Says which processes this one waits for, as far as the arguments tell."""
+    address, count, own = several
+    if address is None or count is None or own is None:
+        return "waiting for the other processes of the cluster"
+    others = [str(process) for process in range(count) if process != own]
+    plural = "es" if len(others) > 1 else ""
+    return f"waiting for process{plural} {', '.join(others)} of {count} at {address}"
 
 
 def add_gallery(run: Run, config: ConfigDict) -> Run:

@@ -37,9 +37,9 @@ class Quiet(Callbacks):
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
 
-    def images_trained(self, count: int) -> None:
+    def images_processed(self, count: int) -> None:
         """Forwards the count."""
-        self._callbacks.images_trained(count)
+        self._callbacks.images_processed(count)
 
 
 class Lanes:

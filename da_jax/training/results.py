@@ -160,9 +160,13 @@ def method_name(config: Mapping[str, Any]) -> str:
     """Returns the method and the augmentation, such as `KD + DA`."""
     if config["augmentation"] == "none":
         return str(config["method"])
+    return f"{config['method']} + {augmentation_name(config)}"
+
+
+def augmentation_name(config: Mapping[str, Any]) -> str:
+    """Returns the augmentation as tables show it, such as `DA`."""
     names = {"disagreement": "DA"}
-    augmentation = names.get(config["augmentation"], config["augmentation"])
-    return f"{config['method']} + {augmentation}"
+    return names.get(config["augmentation"], str(config["augmentation"]))
 
 
 def summary_line(results: dict[str, Any]) -> str:

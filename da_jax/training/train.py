@@ -12,6 +12,8 @@ import dataclasses
 import time
 from typing import Any
 
+from clu import parameter_overview
+
 from da_jax.errors import DivergedError
 from da_jax.models import create_model
 from da_jax.models.forward import Variables
@@ -67,15 +69,14 @@ def train(run: Run, callbacks: Callbacks) -> dict[str, Any]:
       DivergedError: no student's loss is finite any more.
       RunEndedError: by SIGTERM or SIGINT, after a checkpoint.
     """
-    num_epochs, batches = run.options.num_epochs, run.batches
-    epoch_images = sum(size for _, size in batches) * len(run.seeds)
+    num_epochs = run.options.num_epochs
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(_open_checkpoints(run)))
         interruption = stack.enter_context(Interruption(callbacks.warn))
         states, step, progress = _restore(run, checkpoints, callbacks)
         done = len(progress.history)
         with _open_writers(run, progress, callbacks) as writers:
-            callbacks.started(num_epochs * epoch_images, done * epoch_images)
+            callbacks.started(run, progress.history, _num_parameters(progress))
             # Several processes can only end together: after an epoch.
             alone = processes.is_alone()
             should_stop = interruption.is_requested if alone else lambda: False
@@ -144,10 +145,14 @@ def _restore(
             for student, tree in zip(students, checkpoint.students, strict=True)
         ]
         best = checkpoint.best
-        callbacks.log(f"going on after step {students[0].step} of {run.workdir}")
+        callbacks.log(f"resumed after step {students[0].step} of {run.workdir}")
     students, best = processes.arrays_from_first_process((students, best))
     states = run.steps.replicate_students(students)
     return states, int(students[0].step), Progress(best, history)
+
+
+def _num_parameters(progress: Progress) -> int:
+    return parameter_overview.count_parameters(progress.best[0]["params"])
 
 
 def _finish_epoch(

@@ -87,7 +87,7 @@ def test_a_run_that_is_asked_to_end_goes_on_later(tmp_path, whole, number):
     assert f"ended by {number.name} after step" in errors and "Traceback" not in errors
     done = main(*COMMAND, f"--workdir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
-    assert "going on after step" in done.stdout
+    assert "resumed after step" in done.stdout
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
@@ -190,5 +190,5 @@ def test_a_full_disk_loses_nothing(small_disk, whole):
     ballast.unlink()
     done = main(*COMMAND, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    assert "going on after step 3" in done.stdout
+    assert "resumed after step 3" in done.stdout
     assert outcome(workdir) == outcome(whole)
