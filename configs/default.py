@@ -18,7 +18,8 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from da_jax.augmentations import AUGMENTATIONS as BUNDLED
-from da_jax.config.defaults import defaults, sections
+from da_jax.config.defaults import defaults
+from da_jax.config.fields import sections
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS
 

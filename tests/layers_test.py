@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         *("models", "data", "methods", "augmentations", "storage"),
     },
     "config": {
-        *("errors", "declarations", "imports", "ascent"),
+        *("errors", "declarations", "imports"),
         *("models", "data", "methods", "augmentations", "storage", "training"),
     },
     "analysis": {

@@ -25,12 +25,10 @@ from da_jax.declarations import (
     BOOLEAN,
     NOT_NEGATIVE,
     Declaration,
-    Range,
+    Names,
     setting,
 )
 from da_jax.errors import unknown_name
-
-DIVERGENCE = Range(lambda name: name in DIVERGENCES, f"one of {', '.join(DIVERGENCES)}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +47,7 @@ class DisagreementAugmentation(AscentAugmentation):
     }
 
     divergence: str = setting(
-        "mse", DIVERGENCE, "D: mse of L1-normalised logits, or kl"
+        "mse", Names("divergence", DIVERGENCES), "D: mse of L1-normalised logits, or kl"
     )
     logit_standardization: bool = setting(False, BOOLEAN, "standardise logits before D")
     update_batch_stats: bool = setting(

@@ -2,7 +2,8 @@
 
 Bayesian search with early stopping (Optuna's TPE sampler and Hyperband pruner) on what
 is held out of the training set; the test set isn't read. The study is in WORKDIR: the
-same command resumes it, and other processes may join it at any time.
+same command resumes it, and other processes may join it at any time. `--help=config`
+lists all fields of the config, with defaults and ranges.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ from pathlib import Path
 from absl import flags
 
 from da_jax.commands.command_line import exit_on_error
+from da_jax.commands.config_help import print_help
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import UserError
@@ -35,6 +37,7 @@ _WORKDIR = flags.DEFINE_string(
 
 @exit_on_error()
 def main() -> None:
+    print_help(sys.argv)
     command_line.parse_flags(sys.argv, __name__)
     from da_jax.config.completion import complete  # imported late, for a fast --help
     from da_jax.training.compilation import configure_compiler

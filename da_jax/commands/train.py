@@ -2,6 +2,8 @@
 
 python -m da_jax.main --config=resnet8x4
 da-jax train --config=resnet8x4:kd --config.seed=1 --workdir=runs/seed1
+
+`--help=config` lists all fields of the config, with defaults and ranges.
 """
 
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from absl import flags
 
 from da_jax.commands.command_line import exit_on_error
+from da_jax.commands.config_help import print_help
 from da_jax.config import command_line
 
 _WORKDIR = flags.DEFINE_string(
@@ -27,19 +30,14 @@ _NUM_PROCESSES = flags.DEFINE_integer(
 _PROCESS_ID = flags.DEFINE_integer(
     "process_id", None, "Which of them this is, from 0.", lower_bound=0
 )
-_FIELDS = flags.DEFINE_bool(
-    "fields", False, "Print the config fields of methods and augmentations, and exit."
-)
 
 
 @exit_on_error()
 def main() -> None:
+    print_help(sys.argv)
     command_line.parse_flags(sys.argv, __name__)
     from da_jax.commands import training  # imported late, for a fast --help
 
-    if _FIELDS.value:
-        training.print_fields()
-        return
     processes = None
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
         processes = training.Processes(

@@ -9,7 +9,6 @@ from ml_collections import ConfigDict
 
 from da_jax.analysis.gallery import BoundNetwork
 from da_jax.analysis.training_gallery import TrainingGallery
-from da_jax.augmentations import AUGMENTATIONS
 from da_jax.commands.progress_bar import ProgressBar, SignalsOnly
 from da_jax.config.build import (
     build_run,
@@ -21,8 +20,6 @@ from da_jax.config.checks import check_config
 from da_jax.config.completion import complete
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.config.workdir import claimed
-from da_jax.declarations import table
-from da_jax.methods import METHODS
 from da_jax.training import compilation, processes, results, weights_and_biases
 from da_jax.training.run import Run
 from da_jax.training.train import train
@@ -34,11 +31,6 @@ class Processes(NamedTuple):
     coordinator_address: str | None
     num_processes: int | None
     process_id: int | None
-
-
-def print_fields() -> None:
-    """Prints the config fields of methods and augmentations."""
-    print(table({**METHODS, **AUGMENTATIONS}), end="")
 
 
 def run(
