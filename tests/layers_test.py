@@ -40,8 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "search": {"errors", "training", "config"},
     "commands": {
-        *("errors", "declarations", "library", "models", "data", "methods"),
-        *("augmentations", "convert", "storage"),
+        *("errors", "library", "models", "data"),
+        *("convert", "storage"),
         *("training", "config", "analysis", "search"),
     },
     "configs": {"errors", "methods", "augmentations", "config"},
