@@ -20,7 +20,7 @@ from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS
 from da_jax.models import MODELS
 from da_jax.models.network import PRECISIONS
-from da_jax.training.optimizers import OPTIMIZERS
+from da_jax.training.optimizers import OPTIMIZERS, SCHEDULES
 from da_jax.training.parallel import PARALLEL
 from da_jax.training.weights_and_biases import MODES
 
@@ -33,6 +33,7 @@ NAMES: dict[str, tuple[str, Any]] = {
     "precision": ("precision", PRECISIONS),
     "parallel": ("split over the devices", PARALLEL),
     "optimizer.name": ("optimizer", OPTIMIZERS),
+    "optimizer.schedule": ("schedule", SCHEDULES),
     "disagreement.divergence": ("divergence", DIVERGENCES),
     "wandb.mode": ("mode", MODES),
 }
@@ -51,6 +52,8 @@ RANGES: dict[str, Range] = {
     "validation_size": NOT_NEGATIVE,
     "validation_seed": SEED,
     "num_epochs": AT_LEAST_ONE,
+    "label_smoothing": BELOW_ONE,
+    "ema_decay": BELOW_ONE,
     "batch_size": Range(lambda value: value >= 2, "at least 2"),
     "eval_batch_size": AT_LEAST_ONE,
     "steps_per_call": Range(lambda value: value >= 0, "at least 0 (0: automatic)"),
@@ -62,6 +65,8 @@ RANGES: dict[str, Range] = {
     "optimizer.momentum": BELOW_ONE,
     "optimizer.weight_decay": NOT_NEGATIVE,
     "optimizer.dot_delta": BELOW_ONE,
+    "optimizer.clip_norm": NOT_NEGATIVE,
+    "optimizer.warmup_epochs": NOT_NEGATIVE,
     "optimizer.decay_rate": Range(lambda value: 0 < value <= 1, "above 0, at most 1"),
     "optimizer.decay_epochs": Range(
         lambda value: list(value) == sorted(set(value)) and min(value, default=1) >= 1,
@@ -95,6 +100,7 @@ def check_config(config: ConfigDict) -> None:
             "config.gallery_every shows where student and teacher disagree, but"
             " config.teacher.model is empty"
         )
+    _check_recipe(config)
     uses_teacher = (
         METHODS[config.method].uses_teacher
         or AUGMENTATIONS[config.augmentation].uses_teacher
@@ -104,6 +110,20 @@ def check_config(config: ConfigDict) -> None:
             f"config.teacher.model is empty, but method {config.method} with"
             f" augmentation {config.augmentation} needs a"
             f" teacher; name one of {', '.join(MODELS)}"
+        )
+
+
+def _check_recipe(config: ConfigDict) -> None:
+    warmup_epochs, num_epochs = config.optimizer.warmup_epochs, config.num_epochs
+    if warmup_epochs >= num_epochs:
+        raise UserError(
+            f"config.optimizer.warmup_epochs is {warmup_epochs:g}, but"
+            f" config.num_epochs is {num_epochs}; the warm-up must be shorter"
+        )
+    if config.label_smoothing and not config.use_labels:
+        raise UserError(
+            f"config.label_smoothing is {config.label_smoothing:g}, but"
+            " config.use_labels=False drops the cross-entropy; set one of them only"
         )
 
 

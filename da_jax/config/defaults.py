@@ -50,6 +50,7 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.validation_size = 0  # of them, held out to choose the epoch on
     config.validation_seed = 0  # which ones
     config.student = student
+    config.init_checkpoint = ""  # a model's or a run's folder, to fine-tune its student
     config.teacher = ConfigDict()
     config.teacher.model = ""
     config.teacher.checkpoint = ""  # a converted model's folder, or a run's
@@ -57,12 +58,14 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.method = "KD"
     config.update(sections(METHODS))
     config.use_labels = True  # False drops the cross-entropy of distillation
+    config.label_smoothing = 0.0  # of the cross-entropy's labels
     config.augmentation = "disagreement"  # or another key of AUGMENTATIONS
     config.update(sections(AUGMENTATIONS))
 
     config.precision = "tensorfloat32"  # PyTorch's default; or "float32", "bfloat16"
 
     config.num_epochs = 240
+    config.ema_decay = 0.0  # of a moving average that is evaluated; 0: no average
     config.batch_size = 64  # of a student, over all devices; part of the algorithm
     config.drop_remainder = True  # of an epoch's last, short batch
     config.eval_batch_size = 500
@@ -76,12 +79,21 @@ def defaults(name: str, student: str) -> ConfigDict:
     config.wandb.mode = ""  # or "offline", "online"
     config.wandb.project = "da-jax"
 
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"  # or "dot", with a momentum for each of two gradients
-    config.optimizer.dot_delta = 0.075  # by how much these differ from the momentum
-    config.optimizer.learning_rate = 0.05
-    config.optimizer.momentum = 0.9
-    config.optimizer.weight_decay = 5e-4
-    config.optimizer.decay_epochs = (150, 180, 210)
-    config.optimizer.decay_rate = 0.1
+    config.optimizer = _optimizer()
     return config
+
+
+def _optimizer() -> ConfigDict:
+    optimizer = ConfigDict()
+    optimizer.name = "sgd"  # or another key of OPTIMIZERS
+    optimizer.dot_delta = 0.075  # by how much DOT's momenta differ from momentum
+    optimizer.learning_rate = 0.05
+    optimizer.momentum = 0.9  # b1 of adamw, lion and lamb
+    optimizer.weight_decay = 5e-4
+    optimizer.decay_bias_and_norm = True  # by weight_decay, as weights are
+    optimizer.clip_norm = 0.0  # largest global norm of the gradient; 0: no limit
+    optimizer.schedule = "step"  # or "cosine", "linear", "constant"
+    optimizer.warmup_epochs = 0.0  # of a linear rise from 0, before the schedule
+    optimizer.decay_epochs = (150, 180, 210)  # of the schedule "step"
+    optimizer.decay_rate = 0.1  # of the schedule "step"
+    return optimizer
