@@ -60,6 +60,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     from da_jax.analysis.report.runs import is_run_folder, read_run
     from da_jax.storage.files import read_json
     from da_jax.training.metrics import evaluated_top1
+    from da_jax.training.results import weights_entry
 
     if not is_run_folder(checkpoint):
         return read_json(checkpoint / "model.json")
@@ -67,6 +68,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     if run.config is None:  # damaged, but the weights have their own checksums
         return {}
     origin = {"run": run.config["name"], "dataset": run.config["dataset"]}
+    origin |= weights_entry(run.config)
     if not run.seeds:
         return origin
     best = max(run.seeds, key=lambda seed: evaluated_top1(seed["best"]))

@@ -36,6 +36,7 @@ def check_config(config: ConfigDict) -> None:
             "config.gallery_every shows where student and teacher disagree, but"
             " config.teacher.model is empty"
         )
+    _check_recipe(config)
     uses_teacher = (
         METHODS[config.method].uses_teacher
         or AUGMENTATIONS[config.augmentation].uses_teacher
@@ -45,6 +46,20 @@ def check_config(config: ConfigDict) -> None:
             f"config.teacher.model is empty, but method {config.method} with"
             f" augmentation {config.augmentation} needs a"
             f" teacher; name one of {', '.join(MODELS)}"
+        )
+
+
+def _check_recipe(config: ConfigDict) -> None:
+    warmup_epochs, num_epochs = config.optimizer.warmup_epochs, config.num_epochs
+    if warmup_epochs >= num_epochs:
+        raise UserError(
+            f"config.optimizer.warmup_epochs is {warmup_epochs:g}, but"
+            f" config.num_epochs is {num_epochs}; the warm-up must be shorter"
+        )
+    if config.label_smoothing and not config.use_labels:
+        raise UserError(
+            f"config.label_smoothing is {config.label_smoothing:g}, but"
+            " config.use_labels=False drops the cross-entropy; set one of them only"
         )
 
 

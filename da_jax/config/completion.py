@@ -13,8 +13,8 @@ from da_jax.storage.model_folders import import_recorded
 def complete(config: ConfigDict) -> ConfigDict:
     """Adds the fields that a config of an earlier version lacks, with their defaults.
 
-    It also imports the modules that the config names in `imports`, and those that its
-    teacher's folder names.
+    It also imports the modules that the config names in `imports`, and those that the
+    folders of its teacher and of `init_checkpoint` name.
 
     Raises:
       UserError: a module can't be imported.
@@ -22,6 +22,8 @@ def complete(config: ConfigDict) -> ConfigDict:
     import_modules(config.get("imports", ()))
     if config.teacher.checkpoint:
         import_recorded(Path(config.teacher.checkpoint), config.teacher.model)
+    if config.get("init_checkpoint"):
+        import_recorded(Path(config.init_checkpoint), config.student)
     known = dict(flatten(config.to_dict()))
     missing = {
         field: value

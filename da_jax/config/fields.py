@@ -22,7 +22,11 @@ from da_jax.declarations import (
 from da_jax.methods import METHODS
 from da_jax.models import MODELS
 from da_jax.models.network import PRECISIONS
-from da_jax.training.optimizers import OPTIMIZERS, OptimizerHyperparameters
+from da_jax.training.optimizers import (
+    OPTIMIZERS,
+    SCHEDULES,
+    OptimizerHyperparameters,
+)
 from da_jax.training.parallel import PARALLEL
 from da_jax.training.weights_and_biases import MODES
 
@@ -68,6 +72,9 @@ FIELDS: dict[str, Declaration] = {
     ),
     "validation_seed": Declaration(0, SEED, "selects which ones"),
     "student": Declaration("", Names("model", MODELS), "the student's architecture"),
+    "init_checkpoint": Declaration(
+        "", TEXT, "the folder of a model or a run whose weights the student starts from"
+    ),
     "teacher.model": Declaration(
         "", Names("model", MODELS, optional=True), "the teacher's architecture"
     ),
@@ -78,6 +85,7 @@ FIELDS: dict[str, Declaration] = {
     "use_labels": Declaration(
         True, BOOLEAN, "False drops the cross-entropy of distillation"
     ),
+    "label_smoothing": Declaration(0.0, BELOW_ONE, "of the cross-entropy's labels"),
     "augmentation": Declaration(
         "disagreement", Names("augmentation", AUGMENTATIONS), "augmentation"
     ),
@@ -85,6 +93,9 @@ FIELDS: dict[str, Declaration] = {
         "tensorfloat32", Names("precision", PRECISIONS), "of both networks"
     ),
     "num_epochs": Declaration(240, AT_LEAST_ONE, "epochs"),
+    "ema_decay": Declaration(
+        0.0, BELOW_ONE, "of the moving average that is evaluated (0: no average)"
+    ),
     "batch_size": Declaration(
         64, AT_LEAST_TWO, "of a student, over all devices; part of the algorithm"
     ),
@@ -115,25 +126,37 @@ FIELDS: dict[str, Declaration] = {
         "Weights & Biases, with the extra wandb",
     ),
     "wandb.project": Declaration("da-jax", TEXT, "its project"),
-    "optimizer.name": Declaration(
-        "sgd",
-        Names("optimizer", OPTIMIZERS),
-        "the optimizer; dot has a momentum for each of two gradients",
-    ),
+    "optimizer.name": Declaration("sgd", Names("optimizer", OPTIMIZERS), "optimizer"),
     "optimizer.dot_delta": Declaration(
-        0.075, BELOW_ONE, "by how much dot's momenta differ from momentum"
+        0.075, BELOW_ONE, "by how much dot's two momenta differ from momentum"
     ),
     "optimizer.learning_rate": Declaration(
-        0.05, POSITIVE, "the learning rate of the first epoch"
+        0.05, POSITIVE, "the learning rate after the warm-up"
     ),
-    "optimizer.momentum": Declaration(0.9, BELOW_ONE, "momentum"),
+    "optimizer.momentum": Declaration(
+        0.9, BELOW_ONE, "of sgd and dot; b1 of adamw, lion and lamb"
+    ),
     "optimizer.weight_decay": Declaration(
-        5e-4, NOT_NEGATIVE, "added to the gradient, of all parameters"
+        5e-4, NOT_NEGATIVE, "of sgd and dot, added to the gradient; else decoupled"
+    ),
+    "optimizer.decay_bias_and_norm": Declaration(
+        True, BOOLEAN, "whether weight_decay includes biases and batch norm"
+    ),
+    "optimizer.clip_norm": Declaration(
+        0.0, or_zero("no limit"), "largest global norm of the gradient"
+    ),
+    "optimizer.schedule": Declaration(
+        "step", Names("schedule", SCHEDULES), "of the learning rate, after the warm-up"
+    ),
+    "optimizer.warmup_epochs": Declaration(
+        0.0, NOT_NEGATIVE, "of a linear rise of the learning rate from 0"
     ),
     "optimizer.decay_epochs": Declaration(
-        (150, 180, 210), EPOCHS, "epochs after which the learning rate decays"
+        (150, 180, 210), EPOCHS, "of schedule step: after them, the rate decays"
     ),
-    "optimizer.decay_rate": Declaration(0.1, DECAY_RATE, "its factor"),
+    "optimizer.decay_rate": Declaration(
+        0.1, DECAY_RATE, "of schedule step: the factor of a decay"
+    ),
 }
 """The fields of all runs, by dotted name."""
 
@@ -165,7 +188,11 @@ class Row(NamedTuple):
 
 def rows() -> Iterator[Row]:
     """Yields a row for every field: the general ones, then each section's."""
-    traced = {f"optimizer.{name}" for name in OptimizerHyperparameters._fields}
+    of_optimizer = [
+        f"optimizer.{name.replace('steps', 'epochs')}"
+        for name in OptimizerHyperparameters._fields
+    ]
+    traced = {*of_optimizer, "label_smoothing", "ema_decay"}
     for field, declared in FIELDS.items():
         yield _row(field, declared, field in traced)
     for table in (METHODS, AUGMENTATIONS):

@@ -38,6 +38,16 @@ def missing_teacher(model: str, checkpoint: Path) -> str | None:
     )
 
 
+def missing_start(checkpoint: str) -> str | None:
+    """Says that the folder that the student starts from is missing, if it is."""
+    if not checkpoint or Path(checkpoint).is_dir():
+        return None
+    return (
+        f"config.init_checkpoint is {checkpoint!r}, which isn't a folder; give the"
+        " folder of a model or of a run"
+    )
+
+
 def missing_matplotlib() -> str | None:
     """Says how to get matplotlib if it is missing; None if it is there."""
     if importlib.util.find_spec("matplotlib"):
@@ -46,7 +56,7 @@ def missing_matplotlib() -> str | None:
 
 
 def check_prerequisites(config: Mapping[str, Any]) -> None:
-    """Checks that the data set, the teacher and libraries of a run are there.
+    """Checks that a run's data set, teacher, first weights and libraries are there.
 
     Raises:
       UserError: some of them are missing; says how to get each.
@@ -55,6 +65,7 @@ def check_prerequisites(config: Mapping[str, Any]) -> None:
     if config["teacher"]["model"]:
         teacher = config["teacher"]
         missing.append(missing_teacher(teacher["model"], Path(teacher["checkpoint"])))
+    missing.append(missing_start(config["init_checkpoint"]))
     if config["gallery_every"]:
         missing.append(missing_matplotlib())
     if any(missing):

@@ -95,7 +95,8 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
 
     Args:
       directory: a model folder or a run folder.
-      last: of a run, the student after the last epoch instead of at its best.
+      last: of a run, the student after the last epoch instead of at its best. Of a run
+        that averages its student, both are the average, which was evaluated.
 
     Raises:
       UserError: there is neither, it is damaged, or a module can't be imported.
@@ -134,7 +135,10 @@ def _load_from_run(directory: Path, last: bool) -> Model:
     variables = checkpoint.best[checkpoint.best_student]
     if last:
         student = checkpoint.students[checkpoint.best_student]
-        variables = {name: student[name] for name in ("params", "batch_stats")}
+        average = student.get("ema")
+        variables = average or {
+            name: student[name] for name in ("params", "batch_stats")
+        }
     return Model(
         checkpoint.model, checkpoint.num_classes, variables, checkpoint.imports
     )

@@ -36,8 +36,9 @@ class RunCheckpoint:
     Attributes:
       model: the students' architecture.
       num_classes: the width of their logits.
-      students: the `TrainState` of each as nested dictionaries of numpy arrays.
-      best: the variables of each student at its best so far.
+      students: the `TrainState` of each, see `to_tree`.
+      best: the variables of each student at its best so far; those of its average, if
+        it has one.
       best_student: index of the best of them.
       history: the records of `metrics.jsonl`, one per epoch.
       imports: names of the modules that add the architecture to `MODELS`.
@@ -200,13 +201,19 @@ def _listed(numbered: Tree) -> list[Tree]:
 
 
 def to_tree(state: Any) -> Tree:
-    """Converts a Flax dataclass of arrays to nested dictionaries of numpy arrays."""
-    return jax.tree.map(np.asarray, flax.serialization.to_state_dict(state))
+    """Converts a Flax dataclass of arrays to nested dictionaries of numpy arrays.
+
+    Fields that are None are left out.
+    """
+    tree = flax.serialization.to_state_dict(state)
+    present = {name: field for name, field in tree.items() if field is not None}
+    return jax.tree.map(np.asarray, present)
 
 
 def from_tree(target: Any, tree: Tree) -> Any:
     """Inverts `to_tree`, into the structure of `target`."""
-    return flax.serialization.from_state_dict(target, tree)
+    fields = dict.fromkeys(flax.serialization.to_state_dict(target))
+    return flax.serialization.from_state_dict(target, fields | tree)
 
 
 def _digest_of_json(content: Any) -> str:

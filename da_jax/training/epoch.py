@@ -125,7 +125,7 @@ class Trainer:
                     self._called(call, in_flight, start)
         evaluated = None
         if evaluate:
-            networks = [state.variables for state in self.states]
+            networks = [state.eval_variables for state in self.states]
             evaluated = steps.evaluate(
                 networks,
                 run.eval_examples,

@@ -144,18 +144,24 @@ class PmappedSteps:
         ]
 
     def create_train_state(
-        self, seed: int, hyperparameters: Hyperparameters
+        self,
+        seed: int,
+        hyperparameters: Hyperparameters,
+        start: Variables | None = None,
     ) -> TrainState:
-        """Initialises a student on one device."""
-        return self._create_state(np.uint32(seed), hyperparameters.method)
+        """Initialises a student on one device, see `state.create_train_state`."""
+        return self._create_state(np.uint32(seed), hyperparameters.method, start)
 
     def create_train_states(
-        self, seed: int, hyperparameters: Hyperparameters
+        self,
+        seed: int,
+        hyperparameters: Hyperparameters,
+        start: Variables | None = None,
     ) -> States:
         """Initialises the students of the seeds from `seed` on, on their devices."""
         seeds = range(seed, seed + self._num_students)
         return self.replicate_students(
-            [self.create_train_state(seed, hyperparameters) for seed in seeds]
+            [self.create_train_state(seed, hyperparameters, start) for seed in seeds]
         )
 
     def epoch_orders(

@@ -62,6 +62,7 @@ def create_results(
     `best` is each seed's best epoch on the split that `protocol` names: the test set,
     as in the original, or the held-out examples. `best` and `last` are means over the
     seeds; `test_top1_std` is the standard deviation (n − 1), None for a single seed.
+    `weights` is "ema" if all of them are of the students' moving averages.
 
     Args:
       config: the config of the run, as a dictionary.
@@ -77,6 +78,7 @@ def create_results(
             seed[which] |= test
     return {
         "config": config,
+        **weights_entry(config),
         "protocol": PROTOCOLS[evaluation_split(history[-1])],
         "best": summary([seed["best"] for seed in seeds]),
         "last": summary([seed["last"] for seed in seeds]),
@@ -135,6 +137,11 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
             if str(seed) in record.get("diverged", {}):
                 seeds[-1].setdefault("diverged_at", record["diverged"][str(seed)])
     return seeds
+
+
+def weights_entry(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the entry of files that hold, or measure, averages of the students."""
+    return {"weights": "ema"} if config.get("ema_decay") else {}
 
 
 def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:

@@ -82,6 +82,7 @@ class Run:
       hyperparameters: of the run, on the host.
       replicated_hyperparameters: the same for each student, on the devices.
       gallery: the student's variables to what TensorBoard shows of them, or None.
+      start: variables that students start from, see `create_train_state`, or None.
     """
 
     options: Options
@@ -101,6 +102,7 @@ class Run:
     hyperparameters: Hyperparameters
     replicated_hyperparameters: tuple[Hyperparameters, ...]
     gallery: Callable[[Variables], Summaries | None] | None = None
+    start: Variables | None = None
 
     @property
     def seeds(self) -> list[int]:

@@ -32,8 +32,12 @@ from da_jax.training.epoch import Epoch, Trainer
 from da_jax.training.evaluation import evaluate_network
 from da_jax.training.interruption import Interruption, RunEndedError
 from da_jax.training.metrics import Record, create_record, evaluated, is_due, tidy
-from da_jax.training.optimizers import step_decay
-from da_jax.training.results import best_record, best_student, create_results
+from da_jax.training.results import (
+    best_record,
+    best_student,
+    create_results,
+    weights_entry,
+)
 from da_jax.training.run import Run
 from da_jax.training.state import TrainState
 from da_jax.training.writers import RunWriters, Writers
@@ -131,12 +135,14 @@ def _restore(
     run: Run, checkpoints: RunCheckpoints | NoCheckpoints, callbacks: Callbacks
 ) -> tuple[States, int, Progress]:
     """The newest checkpoint's students and their step, in every process; else new."""
-    states = run.steps.create_train_states(run.options.seed, run.hyperparameters)
+    states = run.steps.create_train_states(
+        run.options.seed, run.hyperparameters, run.start
+    )
     checkpoint = checkpoints.restore()
     students = run.steps.students(states)
     checkpoints.clean(checkpoint)
     history = processes.from_first_process(checkpoint.history if checkpoint else None)
-    best = [student.variables for student in students]
+    best = [student.eval_variables for student in students]
     if history is None:
         return states, 0, Progress(best, [])
     if checkpoint is not None:
@@ -208,7 +214,7 @@ def _keep_best(progress: Progress, students: list[TrainState]) -> None:
         if not was_evaluated or (
             best_record(progress.history, index)["epoch"] == epoch
         ):
-            progress.best[index] = student.variables
+            progress.best[index] = student.eval_variables
 
 
 def _record(
@@ -219,9 +225,8 @@ def _record(
     eval_metrics: list[dict[str, float]],
 ) -> Record:
     first_step = epoch * len(run.batches)
-    optimizer = run.hyperparameters.optimizer
-    learning_rate = step_decay(
-        first_step, optimizer.learning_rate, optimizer.decay_rate, optimizer.decay_steps
+    learning_rate = run.task.optimizer.learning_rate(
+        first_step, run.hyperparameters.optimizer
     )
     progress = {
         "epoch": epoch + 1,
@@ -304,7 +309,7 @@ def _test(run: Run, progress: Progress, states: States) -> list[dict[str, Record
     For runs whose epochs are evaluated on what is held out; it is their only look.
     """
     test = run.steps.replicate(run.dataset.test)
-    last = [student.variables for student in run.steps.students(states)]
+    last = [student.eval_variables for student in run.steps.students(states)]
     metrics = {}
     for which, students in (("best", progress.best), ("last", last)):
         networks = run.steps.replicate_students(students)
@@ -339,5 +344,6 @@ def _write_models(run: Run, progress: Progress, results: dict[str, Any]) -> None
             "run": run.names.run,
             "seed": run.seeds[index],
             "test_top1": results["seeds"][index]["best"]["test_top1"],
+            **weights_entry(run.record),
         }
         save_model(run.workdir / folder, best, provenance)
