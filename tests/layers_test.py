@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         *("errors", "library", "ascent", "models", "data", "methods"),
         *("augmentations", "storage", "training", "config"),
     },
-    "search": {"errors", "training", "config"},
+    "search": {"errors", "storage", "training", "config"},
     "commands": {
         *("errors", "library", "models", "data"),
         *("convert", "storage"),

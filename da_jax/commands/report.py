@@ -5,14 +5,13 @@ python -m da_jax.report runs/* --output report
 
 import argparse
 import contextlib
+import errno
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from da_jax.commands.command_line import (
-    Parser,
-    exit_on_error,
-)
+from da_jax.commands.command_line import Parser, exit_on_error
 from da_jax.errors import UserError
 from da_jax.storage.files import write_text
 
@@ -27,8 +26,8 @@ def parse_arguments() -> argparse.Namespace:
         metavar="RUN",
         nargs="+",
         type=Path,
-        help="the folder of a run, or any folder with results in robustness/ or"
-        " visualize/",
+        help="the folder of a run or of a search, a folder of such folders, or any"
+        " folder with results in robustness/ or visualize/",
     )
     parser.add_argument(
         "--output",
@@ -44,39 +43,44 @@ def main() -> None:
     """Writes the report; warns of unfinished and damaged runs."""
     arguments = parse_arguments()
     output = arguments.output.expanduser()
-    with _writing(output):
-        output.mkdir(parents=True, exist_ok=True)
-    from da_jax.analysis.report.curves import charts  # imported late, for a fast --help
+    _check_output(output)
+    from da_jax.analysis.report import comparisons  # imported late, for a fast --help
+    from da_jax.analysis.report.curves import charts
+    from da_jax.analysis.report.inputs import read_inputs
     from da_jax.analysis.report.page import create_page
-    from da_jax.analysis.report.pictures import has_attachments
     from da_jax.analysis.report.rendering import draw_all
-    from da_jax.analysis.report.runs import is_run_folder, read_runs
     from da_jax.analysis.report.table import markdown, rows
 
-    folders = []
-    for path in dict.fromkeys(arguments.runs):
-        if path.is_file():
-            logger.warning("%s is a file, not the folder of a run", path)
-        else:
-            folders.append(path)
-    others = [
-        path for path in folders if has_attachments(path) and not is_run_folder(path)
-    ]
-    runs = read_runs(folder for folder in folders if folder not in others)
-    table = rows(runs)
-    page = create_page(runs, table, others)
-    contents = {"report.html": page, "report.md": markdown(table)}
+    inputs = read_inputs(arguments.runs)
+    inputs.check_not_empty()
+    runs, table = inputs.runs, rows(inputs.runs)
+    page = create_page(runs, table, inputs.others, inputs.searches)
+    tables = (markdown(table), comparisons.markdown(comparisons.comparisons(table)))
+    contents = {"report.html": page, "report.md": "\n".join(filter(None, tables))}
     for name, drawing in draw_all(charts(table)).items():
         contents[f"curves/{name}"] = drawing
     with _writing(output):
         for name, content in contents.items():
-            (output / name).parent.mkdir(exist_ok=True)
+            (output / name).parent.mkdir(parents=True, exist_ok=True)
             write_text(output / name, content)
-    for reported in runs:
-        if reported.state != "finished":
-            logger.warning("%s: %s", reported.folder, reported.state)
+    for warning in inputs.warnings:
+        logger.warning("%s", warning)
     written = f"{output / 'report.html'}, report.md, curves/"
-    print(f"{written}: runs {len(runs)}, rows {len(table)}")
+    searches = f", searches {len(inputs.searches)}" if inputs.searches else ""
+    print(f"{written}: runs {len(runs)}, rows {len(table)}{searches}")
+
+
+def _check_output(output: Path) -> None:
+    """Checks that `output` can be a folder, before anything is read.
+
+    Raises:
+      UserError: it, or a folder above it, is a file.
+    """
+    existing = next(path for path in (output, *output.parents) if path.exists())
+    if not existing.is_dir():
+        raise UserError(
+            f"--output {output} can't be written: {os.strerror(errno.ENOTDIR)}"
+        )
 
 
 @contextlib.contextmanager

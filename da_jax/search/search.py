@@ -1,11 +1,11 @@
 """The search: runs trials, and prunes them by their accuracy on held-out examples."""
 
+import time
 from pathlib import Path
 
 import numpy as np
 import optuna
 from ml_collections import ConfigDict
-from optuna.trial import TrialState
 
 from da_jax.config.build import (
     build_run,
@@ -15,13 +15,15 @@ from da_jax.config.build import (
     load_teacher,
 )
 from da_jax.errors import UserError
+from da_jax.search.callbacks import SearchCallbacks, describe
 from da_jax.search.lanes import Lanes
 from da_jax.search.space import Space, ends, with_values
-from da_jax.search.summary import shown
-from da_jax.search.trials import Trials
-from da_jax.training.callbacks import Callbacks
+from da_jax.search.trials import Trials, TrialTakenError
 from da_jax.training.interruption import Interruption, RunEndedError
 from da_jax.training.state import Task
+
+POLL_SECONDS = 1.0
+"""Between two looks at what other processes do."""
 
 ACCURACIES = "accuracies"
 """A trial's attribute: top-1 (%) on the held-out examples, by student and epoch."""
@@ -33,6 +35,7 @@ class Search:
     Attributes:
       config: the config that trials vary; a tenth of the training set is held out if
         `validation_size` is 0.
+      space: the fields that they vary.
     """
 
     def __init__(self, config: ConfigDict, space: Space, num_lanes: int) -> None:
@@ -48,7 +51,7 @@ class Search:
             field that isn't traced.
         """
         self.config = config.copy_and_resolve_references()
-        self._space = space
+        self.space = space
         self._num_lanes = num_lanes
         self._dataset = load_data(config)
         if not config.validation_size:
@@ -65,7 +68,7 @@ class Search:
         Raises:
           UserError: a field isn't.
         """
-        for field, distribution in self._space.items():
+        for field, distribution in self.space.items():
             changed = [
                 with_values(self.config, {field: value}) for value in ends(distribution)
             ]
@@ -78,7 +81,7 @@ class Search:
                     " --parallel_trials=1"
                 )
 
-    def run(self, trials: Trials, total: int, callbacks: Callbacks) -> None:
+    def run(self, trials: Trials, total: int, callbacks: SearchCallbacks) -> None:
         """Runs trials until the study has `total`.
 
         Args:
@@ -91,21 +94,42 @@ class Search:
             reruns the unfinished trials.
         """
         with Interruption(callbacks.warn) as interruption:
-            while lanes := self._fill(trials, total, callbacks, interruption):
-                if not lanes.train_epoch():
+            while True:
+                lanes = self._fill(trials, total, callbacks, interruption)
+                if lanes is None and not trials.is_undecided():
+                    return
+                if not self._train_or_wait(lanes, callbacks, interruption):
                     for trial in self._running.values():
                         trials.hand_in(trial)
                     raise RunEndedError(
                         interruption.number, "; unfinished trials will be rerun"
                     )
                 for index in list(self._running):
-                    self._report(index, lanes, trials.study, callbacks)
+                    assert lanes is not None
+                    self._report(index, lanes, trials, total, callbacks)
+
+    def _train_or_wait(
+        self,
+        lanes: Lanes | None,
+        callbacks: SearchCallbacks,
+        interruption: Interruption,
+    ) -> bool:
+        """Trains an epoch, or waits to see whether the other processes are alive.
+
+        Returns:
+          False if a signal was received.
+        """
+        if lanes is not None:
+            return lanes.train_epoch()
+        callbacks.status("waiting for other processes")
+        time.sleep(POLL_SECONDS)
+        return not interruption.is_requested()
 
     def _fill(
         self,
         trials: Trials,
         total: int,
-        callbacks: Callbacks,
+        callbacks: SearchCallbacks,
         interruption: Interruption,
     ) -> Lanes | None:
         """Starts a trial in each empty lane; returns None when no trial is left."""
@@ -124,7 +148,7 @@ class Search:
         return self._lanes if self._running else None
 
     def _program(
-        self, config: ConfigDict, callbacks: Callbacks, interruption: Interruption
+        self, config: ConfigDict, callbacks: SearchCallbacks, interruption: Interruption
     ) -> Lanes:
         """Returns the lanes with the program for this config."""
         key = create_task(config, self._dataset), config.batch_size
@@ -138,25 +162,28 @@ class Search:
         return self._programs[key]
 
     def _report(
-        self, index: int, lanes: Lanes, study: optuna.Study, callbacks: Callbacks
+        self,
+        index: int,
+        lanes: Lanes,
+        trials: Trials,
+        total: int,
+        callbacks: SearchCallbacks,
     ) -> None:
         """Reports a trial's epoch to the study, and ends the trial if it is done."""
         trial, lane = self._running[index], lanes.lanes[index]
-        trial.report(lane.value, len(lane.accuracies))
         is_whole = len(lane.accuracies) == self.config.num_epochs
-        if not (is_whole or lane.diverged or trial.should_prune()):
-            return
-        trial.set_user_attr(ACCURACIES, np.transpose(lane.accuracies).tolist())
-        if is_whole:
-            study.tell(trial, lane.value)
+        try:
+            with trials.own(trial):
+                trial.report(lane.value, len(lane.accuracies))
+                if not (is_whole or lane.diverged or trial.should_prune()):
+                    return
+                accuracies = np.transpose(lane.accuracies).tolist()
+                ended = trials.end(
+                    trial, lane.value if is_whole else None, {ACCURACIES: accuracies}
+                )
+        except TrialTakenError as error:
+            callbacks.warn(str(error))
         else:
-            study.tell(trial, state=TrialState.PRUNED)
+            found = trials.study.get_trials(deepcopy=False)
+            callbacks.trial_finished(describe(ended, found, total))
         del self._running[index]
-        values = ", ".join(
-            f"{field}={shown(trial.params[field])}" for field in self._space
-        )
-        stopped = "" if is_whole else ", stopped early"
-        callbacks.log(
-            f"trial {trial.number:3d} | {lane.value:.2f} % after"
-            f" {len(lane.accuracies)} epochs{stopped} | {values}"
-        )

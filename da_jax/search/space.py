@@ -49,19 +49,27 @@ FIXED = (
 """Fields that must be the same in all trials, for a fair comparison."""
 
 
-def read_space(file: Path | None) -> dict[str, Any]:
-    """Reads the tables of a space file; returns `DEFAULT` without one.
+SPACES = {"da": DEFAULT}
+"""The tables of the spaces that have a name."""
+
+
+def read_space(source: str | Path = "da") -> dict[str, Any]:
+    """Returns the tables of a space: one of `SPACES`, or a file.
 
     Raises:
       UserError: the file can't be read as TOML.
     """
-    if file is None:
-        return DEFAULT
+    if str(source) in SPACES:
+        return SPACES[str(source)]
+    file = Path(source)
     try:
         return tomllib.loads(file.read_text())
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"--space {file} can't be read: {reason}") from error
+        raise UserError(
+            f"--space {file} can't be read: {reason}; it is the name of a TOML file, or"
+            f" {', '.join(SPACES)}"
+        ) from error
 
 
 def create_space(tables: Mapping[str, Any], config: ConfigDict) -> Space:

@@ -1,6 +1,7 @@
 """Results of a search: a table, Optuna's plots, and the best trial as a config."""
 
 import csv
+import io
 import pprint
 import warnings
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.trial import FrozenTrial, TrialState
 
 from da_jax.search.space import Space, with_values
+from da_jax.storage.files import write_text
 
 Plot = Callable[[Any, optuna.Study, list[str]], Any]
 """Maps (Optuna's plots of a backend, study, two fields) to a figure."""
@@ -25,6 +27,10 @@ PLOTS: dict[str, Plot] = {
 }
 
 LANDSCAPE = ("disagreement.learning_rate", "disagreement.probability")
+"""The two fields of the landscape, where the space has both."""
+
+FEWEST_OF_LANDSCAPE = 10
+"""Whole trials; contours between fewer would be made up."""
 
 
 def finished(study: optuna.Study) -> list[FrozenTrial]:
@@ -70,16 +76,22 @@ def table(study: optuna.Study, count: int | None = None) -> list[list[str]]:
     return [header, *rows]
 
 
+def write_table(study: optuna.Study, folder: Path) -> None:
+    """Writes `trials.csv`."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(table(study))
+    write_text(folder / "trials.csv", text.getvalue())
+
+
 def write(study: optuna.Study, config: ConfigDict, space: Space, folder: Path) -> None:
     """Writes `trials.csv`, `best_config.py`, and `plots/` as HTML and PNG."""
-    with (folder / "trials.csv").open("w", newline="") as file:
-        csv.writer(file).writerows(table(study))
+    write_table(study, folder)
     whole = [t for t in finished(study) if t.state == TrialState.COMPLETE]
     if not whole:
         return
     (folder / "best_config.py").write_text(config_file(config, whole[0]))
     if len(whole) > 1:
-        _write_plots(study, space, folder / "plots")
+        _write_plots(study, space, folder / "plots", len(whole))
 
 
 def config_file(config: ConfigDict, trial: FrozenTrial) -> str:
@@ -103,7 +115,8 @@ def get_config() -> ConfigDict:
 '''
 
 
-def _write_plots(study: optuna.Study, space: Space, folder: Path) -> None:
+def _write_plots(study: optuna.Study, space: Space, folder: Path, whole: int) -> None:
+    """Draws the plots that `whole` complete trials are enough for."""
     import matplotlib.pyplot as plt
     from optuna import visualization
     from optuna.visualization import matplotlib
@@ -113,8 +126,13 @@ def _write_plots(study: optuna.Study, space: Space, folder: Path) -> None:
     fields = [field for field in LANDSCAPE if field in space]
     if len(fields) < 2:
         fields = list(space)[:2]
+    left_out = set()
+    if len(space) < 2:
+        left_out |= {"importance", "landscape"}
+    if whole < FEWEST_OF_LANDSCAPE:
+        left_out.add("landscape")
     for name, plot in PLOTS.items():
-        if len(space) < 2 and name in ("importance", "landscape"):
+        if name in left_out:
             continue
         plot(visualization, study, fields).write_html(
             folder / f"{name}.html", include_plotlyjs="directory"

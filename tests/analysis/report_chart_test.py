@@ -48,6 +48,41 @@ def test_values_over_decades_are_drawn_by_their_logarithms():
     )
 
 
+@pytest.mark.parametrize(
+    ("values", "texts"),
+    [
+        ([0.05], ["0.040", "0.045", "0.050", "0.055", "0.060"]),
+        ([0.05] * 3, ["0.040", "0.045", "0.050", "0.055", "0.060"]),
+        ([0.05, 0.05 + 1e-9], ["0.040", "0.045", "0.050", "0.055", "0.060"]),
+        ([73.5], ["60", "65", "70", "75", "80", "85"]),
+        ([0.0, 0.0], ["-1.0", "-0.5", "0.0", "0.5", "1.0"]),
+        ([-3.0], ["-3.5", "-3.0", "-2.5"]),
+        ([1e-4], ["0.8", "0.9", "1.0", "1.1", "1.2"]),
+    ],
+)
+def test_constants_and_single_points_have_round_ticks(values, texts):
+    chart = Chart("key", "title", [line(*values)])
+    assert [text for _, text in chart.y_ticks] == texts
+    ((_, height),) = set(coordinates(chart.path(chart.lines[0]))[:1])
+    assert height == pytest.approx((188 + 8) / 2, abs=0.1)  # half-way up
+    assert [text for _, text in chart.x_ticks] == list("123")[: len(values)]
+
+
+def test_no_axis_of_percentages_goes_beyond_100():
+    chart = Chart("key", "title", [line(100.0, 100.0)], ".2f", 100.0)
+    assert [text for _, text in chart.y_ticks] == ["80", "85", "90", "95", "100"]
+
+
+def test_the_values_of_a_chart_have_one_format():
+    for values, texts in (
+        ((12.5, 3.0625), ["12.500", "3.062"]),
+        ((0.4, 0.1234), ["0.400", "0.123"]),
+        ((0.05, 5e-4), ["5.00e-02", "5.00e-04"]),
+    ):
+        table = Chart("key", "title", [line(*values)]).table()
+        assert [cells for _, cells in table] == [[text] for text in texts]
+
+
 def test_a_gap_is_left_where_there_is_no_value():
     chart = Chart("key", "title", [line(1, None, 3, 4), line(None, None, None, None)])
     assert len(chart.drawn) == 1

@@ -14,7 +14,7 @@ from PIL import Image
 from da_jax.analysis.report.json_tables import settings_and_tables
 from da_jax.analysis.report.page import create_page
 from da_jax.analysis.report.pictures import attachments
-from da_jax.analysis.report.robustness import label_values
+from da_jax.analysis.report.robustness import describe, label_values
 from da_jax.analysis.report.runs import read_runs
 from da_jax.analysis.report.table import rows
 from tests.run_folders import make_run
@@ -35,7 +35,7 @@ class Page(html.parser.HTMLParser):
         attributes = dict(attributes)
         self.tags[tag].append(attributes)
         self.open.append(attributes.get("id"))
-        if tag in ("meta", "link", "img", "br"):
+        if tag in ("meta", "link", "img", "br", "wbr"):
             self.open.pop()
 
     def handle_startendtag(self, tag, attributes):
@@ -128,6 +128,8 @@ def test_the_page_names_all_and_brings_all_along(everything):
     assert "per_class.png can&#39;t be read" in text and ">Two</figcaption>" in text
     assert sum(len(picture["src"]) for picture in pictures) < 2_000_000
     assert re.search(r"70\.25</td><td[^>]*>3\.50</td>", text)
+    body = text[text.index("<body>") : text.index("<script>")]
+    assert "{" not in re.sub("<[^>]*>", "", body)  # no JSON
 
 
 def test_no_picture_makes_the_report_fail(tmp_path):
@@ -158,12 +160,19 @@ def test_the_page_tells_what_an_augmentation_brings(tmp_path):
     ]
     runs = read_runs(folders)
     text = create_page(runs, rows(runs))
-    gains = re.findall(r"<strong>(.*?)</strong>\s*<span>(.*?)</span>", text)
-    assert gains == [("+0.70", "points: KD + DA over KD")]
+    compared = re.search('<table class="differences".*?</table>', text, re.DOTALL)
+    names = re.findall(r'class="method">(.*?)<', compared[0])
+    means = re.findall(r'class="mean">(.*?)<', compared[0])
+    assert names == ["KD + DA − KD", "DKD + DA − KD + DA"]
+    assert means == ["+0.70", "+0.70", "−0.70", "−0.70"]  # best and last of each
+    assert compared[0].count("a single seed") == 4
     differing = re.findall(r"<code>([\w.]+)</code></th><td>(.*?)</td><td>(.*?)<", text)
     assert ("augmentation", "disagreement", "none") in differing
     assert ("seed", "1", "0") in differing
     assert not [name for name, *_ in differing if name.startswith("optimizer")]
+    folded = re.search(r"settings in common(.*?)</details>", text, re.DOTALL)
+    assert "<dt>optimizer.decay_epochs</dt><dd>150, 180, 210</dd>" in folded[1]
+    assert "AT.power" not in text  # of a method that no run uses
 
 
 def test_any_json_becomes_tables():
@@ -182,6 +191,45 @@ def test_any_json_becomes_tables():
     endless["more"] = {"x": 1, "nested": {"deeper": {}}}
     assert settings_and_tables(endless)[1][0].rows == [["x", "1"]]
     assert settings_and_tables({"wide": [[0] * 1000] * 1000})[1][0].is_cut
+
+
+def test_a_column_has_one_number_format():
+    content = {"mixed": [[0.5, 1e-5, 3], [70, 2e-3, 4], [0.125, None, 5]]}
+    _, (table,) = settings_and_tables(content)
+    assert [list(column) for column in zip(*table.rows, strict=True)][1:] == [
+        ["0.50", "70.00", "0.12"],
+        ["1.00e-05", "2.00e-03", "–"],
+        ["3", "4", "5"],
+    ]
+
+
+def test_the_robustness_has_headings_in_words_and_columns_of_one_kind():
+    content = {
+        "dataset": "digits",
+        "students": [{"name": "kd", "model": "resnet8", "folder": "runs/kd"}],
+        "teacher": {"name": "teacher", "model": "resnet20", "folder": "runs/t"},
+        "settings": {"steps": 1, "budgets": [1, 2], "severities": {"blur": [0.5, 1]}},
+        "disagreement": {
+            "kd": {"student": [70, 60.5], "disagreement": [9e-5, 0.002]},
+        },
+        "more": {"of": {"its": "own"}},
+    }
+    settings, tables = describe(content)
+    assert settings == [
+        ("Data set", "digits"),
+        ("Steps of ascent", "1"),
+        ("L∞ budgets (255ths)", "1, 2"),
+    ]
+    found = {table.title: table.rows for table in tables}
+    assert found["Networks"] == [
+        ["kd", "resnet8", "runs/kd"],
+        ["teacher", "resnet20", "runs/t"],
+    ]
+    assert found["Steps of ascent, accuracy (%) and disagreement: kd"] == [
+        ["step 0", "70.00", "9.00e-05"],
+        ["step 1", "60.50", "2.00e-03"],
+    ]
+    assert found["more"] == [["of", "own"]]
 
 
 def test_robust_accuracies_stand_under_what_was_done_to_the_images():
@@ -207,7 +255,7 @@ def test_robust_accuracies_stand_under_what_was_done_to_the_images():
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-IN_ORDER = "rows => rows.map(row => row.cells[4].innerText)"
+IN_ORDER = "rows => rows.map(row => row.cells[1].innerText)"
 SIZES = """svgs => svgs.map(svg => {
     const box = svg.getBBox();
     const lines = [...svg.querySelectorAll("path.line")];
@@ -287,8 +335,8 @@ def test_a_heading_sorts_the_table_by_click_and_by_key(visit):
     assert best.get_attribute("aria-sort") == "descending"
     page.get_by_role("button", name="Method").first.click()
     assert best.get_attribute("aria-sort") is None
-    methods = "rows => rows.map(row => row.cells[2].innerText)"
-    assert body.evaluate_all(methods) == ["KD", "KD", "KD + DA", "–"]
+    names = body.locator(".method").all_inner_texts()
+    assert names == ["KD", "KD", "KD + DA"]
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
@@ -298,6 +346,28 @@ def test_nothing_is_wider_than_the_screen(visit, width):
     for details in page.locator("summary").all():
         details.click()
     assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+IN_VIEW = """table => {
+    const frame = table.parentElement.getBoundingClientRect();
+    return [...table.rows].flatMap(row => [1, 2].map(column => {
+        const box = row.cells[column].getBoundingClientRect();
+        return frame.left <= box.left && box.right <= frame.right + 1;
+    }));
+}"""
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_best_and_last_accuracy_need_no_scrolling(visit, width):
+    page = visit(width)
+    for table in ("table.results", "table.differences"):
+        seen = page.eval_on_selector(table, IN_VIEW)
+        assert len(seen) > 2 and all(seen)
+    headings = page.locator("table.results th button").all_inner_texts()
+    assert [heading.split(",")[0] for heading in headings[1:3]] == ["Best", "Last"]
+    if width == 1280:
+        wide = "table => table.scrollWidth - table.parentElement.clientWidth"
+        assert page.eval_on_selector("table.results", wide) <= 0
 
 
 CONTRAST = """() => {

@@ -11,10 +11,11 @@ import sys
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from da_jax.configs import ShuffleV2, resnet8x4, teacher
+from da_jax.configs import ShuffleV2, resnet8x4, teacher, vgg8
 from hypothesis import given, settings
 
 from da_jax.analysis.report.curves import charts, points
+from da_jax.analysis.report.inputs import read_inputs
 from da_jax.analysis.report.page import create_page
 from da_jax.analysis.report.published import ORIGINAL, published
 from da_jax.analysis.report.runs import read_run, read_runs
@@ -114,11 +115,45 @@ def test_rows_of_one_method_say_in_what_they_differ(tmp_path):
         make_run(tmp_path / "one", resnet8x4.get_config()),
         make_run(tmp_path / "two", config),
         make_run(tmp_path / "three", checkpoint_every=5),
+        make_run(tmp_path / "other", vgg8.get_config("kd"), batch_size=32),
     )
     assert [row.method for row in table] == [
         "KD + DA, optimizer.learning_rate=0.05",
         "KD + DA, optimizer.learning_rate=0.1",
-        "KD",
+        "KD, optimizer.learning_rate=0.05",
+        "KD",  # the only row of its pair
+    ]
+
+
+def test_sections_that_are_not_in_use_name_no_row(tmp_path):
+    """Old files have the sections of every method, new ones only those in use."""
+    config = resnet8x4.get_config("kd")
+    config.DKD.beta = 7.0
+    old, other = make_run(tmp_path / "old", config), make_run(tmp_path / "other")
+    new = make_run(tmp_path / "new", seed=1)
+    for folder in (new, make_run(tmp_path / "da", resnet8x4.get_config())):
+        file = folder / "config.json"
+        content = json.loads(file.read_text())
+        used = {"teacher", "optimizer", "KD"}
+        used |= {"disagreement"} if content["augmentation"] != "none" else set()
+        content = {
+            name: value
+            for name, value in content.items()
+            if name in used or not isinstance(value, dict)
+        }
+        file.write_text(json.dumps({"schema": 1, **content}))
+    table = table_of(old, new, tmp_path / "da")
+    assert [(row.method, row.n) for row in table] == [("KD", 2), ("KD + DA", 1)]
+    assert table_of(other)[0].method == "KD"
+
+
+def test_many_settings_that_differ_are_counted(tmp_path):
+    fields = {"batch_size": 32, "drop_remainder": False, "train_size": 500}
+    one = make_run(tmp_path / "one", num_epochs=3)
+    two = make_run(tmp_path / "two", **fields, use_labels=False)
+    assert [row.method for row in table_of(one, two)] == [
+        "KD, batch_size=64, drop_remainder=True, train_size=0, and 1 more",
+        "KD, batch_size=32, drop_remainder=False, train_size=500, and 1 more",
     ]
 
 
@@ -255,9 +290,37 @@ def test_of_all_that_lies_beside_runs_pictures_are_shown_and_files_passed_over(
     assert "<h1>Report</h1>" in page and "<h2>Results" not in page
 
 
+def test_a_folder_of_runs_stands_for_its_runs(tmp_path):
+    """A folder without any, such as one of weights, is passed over."""
+    for name in ("b", "a"):
+        make_run(tmp_path / "runs" / name)
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "weights" / "one").mkdir(parents=True)
+    inputs = read_inputs([tmp_path / "runs", tmp_path / "weights"])
+    assert [run.folder.name for run in inputs.runs] == ["a", "b"]
+    assert inputs.warnings == [f"{tmp_path / 'weights'}: no run here"]
+
+
+def test_a_report_of_nothing_is_an_error_of_one_line(tmp_path):
+    damaged = make_run(tmp_path / "damaged")
+    (damaged / "config.json").write_text("{")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "README.md").write_text("What these are.")
+    folders = [tmp_path / name for name in ("README.md", "empty", "lost", "damaged")]
+    output = tmp_path / "report"
+    done = main(*folders, "--output", output, module="da_jax.report")
+    assert done.returncode == 2 and not done.stdout
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: there is no run to report: ")
+    for reason in ("is a file", "no run here", "no such folder", "and 1 more"):
+        assert reason in line
+    assert not output.exists()
+
+
 def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
     (tmp_path / "report.md").mkdir()
-    done = main("nowhere", "--output", tmp_path, module="da_jax.report")
+    run = make_run(tmp_path / "run")
+    done = main(run, "--output", tmp_path, module="da_jax.report")
     assert done.returncode == 2 and "can't be written" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -265,7 +328,7 @@ def test_a_report_that_cannot_be_written_leaves_the_old_one(tmp_path):
 def test_the_templates_are_in_the_wheel(tmp_path):
     """Builds a wheel from a copy of the packages."""
     pytest.importorskip("setuptools", minversion="77")
-    for name in ("benchmarks", "configs", "convert", "da_jax"):
+    for name in ("benchmarks", "checkpoints", "configs", "convert", "da_jax"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(REPOSITORY / name, tmp_path / name, ignore=ignored)
     for name in ("pyproject.toml", "README.md", "LICENSE"):

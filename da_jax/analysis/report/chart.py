@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import ClassVar, TypeVar
 
+from da_jax.analysis.report.formats import number_format
+
 WIDTH, HEIGHT = 360, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 8, 22
 MOST_POINTS = 300
@@ -16,6 +18,9 @@ COLORS = 6
 
 TICKS = 6
 """Roughly the largest number of ticks on an axis."""
+
+ROUNDING = 1e-5
+"""Series that vary less, relative to their size, count as constant."""
 
 SMALLEST = 1e-100
 """Smaller values are treated as 0."""
@@ -69,7 +74,8 @@ class Chart:
       key: unique in a page, for ids.
       title: of the y axis.
       lines: at least one.
-      value_format: the format specification of values.
+      value_format: the format specification of values; by default from all of them.
+      largest: the largest possible value, such as 100 %; no axis goes beyond it.
     """
 
     width: ClassVar[int] = WIDTH
@@ -81,7 +87,8 @@ class Chart:
     key: str
     title: str
     lines: list[Series]
-    value_format: str = ".2f"
+    value_format: str = ""
+    largest: float = math.inf
 
     @functools.cached_property
     def is_logarithmic(self) -> bool:
@@ -100,15 +107,18 @@ class Chart:
         return max(len(line.label) for line in self.drawn)
 
     @functools.cached_property
-    def _extent(self) -> tuple[float, float]:
-        values = [
+    def _values(self) -> list[float]:
+        return [
             value
             for line in self.lines
             for point in line.points
             for value in (point.mean, point.low, point.high)
             if value is not None
         ]
-        return min(values), max(values)
+
+    @property
+    def _extent(self) -> tuple[float, float]:
+        return min(self._values), max(self._values)
 
     @functools.cached_property
     def _x(self) -> Callable[[float], float]:
@@ -123,7 +133,11 @@ class Chart:
         low, high = self._extent
         if self.is_logarithmic:
             return low / 1.1, high * 1.1
-        margin = max(0.05 * (high - low), 1e-6 * abs(high)) or 1.0
+        if high - low > ROUNDING * max(abs(low), abs(high)):
+            margin = 0.05 * (high - low)
+        else:  # a constant, or a single point
+            margin = 0.2 * abs(high) or 1.0
+            high = min(high, self.largest - margin)
         return low - margin, high + margin
 
     def _y(self, value: float) -> float:
@@ -215,7 +229,13 @@ class Chart:
 
     def format_value(self, value: float | None) -> str:
         """Formats a value for text and tables."""
-        return "–" if value is None else format(value, self.value_format)
+        if value is None:
+            return "–"
+        return format(value, self.value_format or self._shared_format)
+
+    @functools.cached_property
+    def _shared_format(self) -> str:
+        return number_format(map(float, self._values), decimals=3)
 
     def table(self, most: int = 40) -> list[tuple[str, list[str]]]:
         """Returns the values of all series by x, thinned to at most `most` rows."""

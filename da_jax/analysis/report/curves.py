@@ -11,15 +11,19 @@ from da_jax.analysis.report.table import Row
 from da_jax.training.metrics import Record, by_seed
 
 TITLES = {
-    "test_top1": ("Test accuracy, top-1 (%)", ".2f"),
-    "train_top1": ("Training accuracy, top-1 (%)", ".2f"),
-    "train_loss": ("Training loss", ".4g"),
-    "test_loss": ("Test cross-entropy", ".4g"),
-    "validation_top1": ("Held-out accuracy, top-1 (%)", ".2f"),
-    "validation_loss": ("Held-out cross-entropy", ".4g"),
-    "learning_rate": ("Learning rate", ".3g"),
+    "test_top1": "Test accuracy, top-1 (%)",
+    "train_top1": "Training accuracy, top-1 (%)",
+    "train_loss": "Training loss",
+    "train_loss_ce": "Training loss: cross-entropy",
+    "train_loss_kd": "Training loss: distillation",
+    "test_loss": "Test cross-entropy",
+    "validation_top1": "Held-out accuracy, top-1 (%)",
+    "validation_loss": "Held-out cross-entropy",
+    "learning_rate": "Learning rate",
 }
-"""Titles of charts, and the formats of their values, by the records' field."""
+"""Titles of charts by the records' field."""
+
+LARGEST_TOP1 = 100.0
 
 ZOOM_FROM = 30
 """Runs of at least so many epochs have another chart of their last third."""
@@ -92,11 +96,13 @@ def _charts(prefix: str, curves: list[Curve]) -> list[Chart]:
 
 def _chart(name: str, curves: list[Curve]) -> Chart:
     part = name.removeprefix("train_loss_")
-    title, form = TITLES.get(name, (f"Training loss, its part {part}", ".4g"))
+    title = TITLES.get(name, f"Training loss: {part}")
     lines = [
         Series(curve.label, points(curve.row, name), curve.color) for curve in curves
     ]
-    return Chart(name, title, lines, form)
+    if not name.endswith("_top1"):
+        return Chart(name, title, lines)
+    return Chart(name, title, lines, ".2f", LARGEST_TOP1)
 
 
 def _zoom(name: str, curves: list[Curve]) -> Chart:
@@ -112,7 +118,7 @@ def _zoom(name: str, curves: list[Curve]) -> Chart:
         if last >= ZOOM_FROM
     ]
     title = whole.title.replace("top-1", f"epochs {first:g}–{last:g}")
-    return Chart(f"{name}_late", title, lines, whole.value_format)
+    return dataclasses.replace(whole, key=f"{name}_late", title=title, lines=lines)
 
 
 def _disagreement(curves: list[Curve]) -> Chart:
@@ -127,7 +133,7 @@ def _disagreement(curves: list[Curve]) -> Chart:
         for when, is_dotted in (("after", False), ("before", True))
     ]
     title = "Disagreement before and after the ascent"
-    return Chart("disagreement", title, lines, ".3g")
+    return Chart("disagreement", title, lines)
 
 
 def _loss_parts(curves: list[Curve]) -> list[str]:

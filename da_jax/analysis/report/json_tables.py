@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from da_jax.analysis.report.formats import as_text, column_texts
+
 MOST_ROWS = 200
 MOST_COLUMNS = 40
 MOST_TABLES = 40
@@ -86,14 +88,15 @@ def _items(content: Any) -> list[tuple[str, Any]]:
 
 def _table(title: str, items: list[tuple[str, Mapping[str, Any]]]) -> Table:
     columns = list(dict.fromkeys(name for _, value in items for name in value))
-    rows = [
-        [name, *(as_text(value.get(column, "")) for column in columns[:MOST_COLUMNS])]
-        for name, value in items[:MOST_ROWS]
+    shown = items[:MOST_ROWS]
+    cells = [
+        column_texts([value.get(column, "") for _, value in shown])
+        for column in columns[:MOST_COLUMNS]
     ]
     return Table(
         title,
         ["", *map(str, columns[:MOST_COLUMNS])],
-        rows,
+        [list(row) for row in zip([name for name, _ in shown], *cells, strict=True)],
         is_cut=len(items) > MOST_ROWS or len(columns) > MOST_COLUMNS,
     )
 
@@ -112,16 +115,3 @@ def _is_short(value: Any) -> bool:
             isinstance(entry, Mapping | list) for entry in value
         )
     return not isinstance(value, Mapping)
-
-
-def as_text(value: Any) -> str:
-    """Formats a scalar or a list of them."""
-    if value is None:
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1 else f"{value:.2f}"
-    if isinstance(value, list):
-        return ", ".join(map(as_text, value))
-    return str(value)

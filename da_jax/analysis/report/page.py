@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import datetime
+import functools
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,30 +13,31 @@ from markupsafe import Markup
 
 import da_jax
 from da_jax.analysis.report.chart import style
+from da_jax.analysis.report.comparisons import comparisons
 from da_jax.analysis.report.curves import charts, row_colors
+from da_jax.analysis.report.formats import setting_text, signed
+from da_jax.analysis.report.intervals import draw_interval, largest_end
 from da_jax.analysis.report.pictures import attachments
 from da_jax.analysis.report.published import SOURCES
 from da_jax.analysis.report.rendering import ENVIRONMENT, source
 from da_jax.analysis.report.runs import ReportedRun
-from da_jax.analysis.report.table import Row, cells, settings
-from da_jax.config.record import flatten
+from da_jax.analysis.report.searches import ReportedSearch
+from da_jax.analysis.report.settings import differing, seeds, settings
+from da_jax.analysis.report.table import Row, cells
 
 HEADINGS = {
-    "pair": "Teacher → student",
-    "teacher": "Teacher, %",
-    "method": "Method",
-    "n": "n",
     "best": "Best, %",
     "last": "Last, %",
+    "n": "n",
     "published": "Published, %",
+    "teacher": "Teacher, %",
     "epochs": "Epochs",
-    "device": "Device",
     "hours": "Hours",
     "state": "State",
 }
-"""The columns of the results table, and their headings."""
+"""The columns of the results table after the rows' names, and their headings."""
 
-NUMBERS = ("teacher", "n", "best", "last", "published", "epochs", "hours")
+NUMBERS = ("best", "last", "n", "published", "teacher", "epochs", "hours")
 """The columns that are sorted as numbers."""
 
 PACKAGES_SHOWN = ("da-jax", "jax", "jaxlib", "flax", "python")
@@ -43,27 +45,27 @@ PACKAGES_SHOWN = ("da-jax", "jax", "jaxlib", "flax", "python")
 
 
 @dataclasses.dataclass(frozen=True)
-class Gain:
-    """Two rows that differ in nothing but the augmentation.
+class PairSettings:
+    """The settings of a pair's rows.
 
     Attributes:
-      row: with an augmentation.
-      baseline: without.
+      pair: teacher and student.
+      rows: the rows of the pair.
+      differing: fields in which runs of the pair differ, with each row's values.
+      others: the other fields, with their value.
     """
 
-    row: Row
-    baseline: Row
-
-    @property
-    def points(self) -> float:
-        """The difference of the best top-1 accuracies, in percentage points."""
-        assert self.row.best and self.baseline.best
-        difference = self.row.best["test_top1"] - self.baseline.best["test_top1"]
-        return float(difference)
+    pair: str
+    rows: list[Row]
+    differing: list[tuple[str, list[str]]]
+    others: list[tuple[str, str]]
 
 
 def create_page(
-    runs: Sequence[ReportedRun], table: Sequence[Row], others: Sequence[Path] = ()
+    runs: Sequence[ReportedRun],
+    table: Sequence[Row],
+    others: Sequence[Path] = (),
+    searches: Sequence[ReportedSearch] = (),
 ) -> str:
     """Renders the page.
 
@@ -71,31 +73,45 @@ def create_page(
       runs: all runs.
       table: their rows.
       others: folders that aren't runs, but have pictures or robustness results.
+      searches: hyperparameter searches.
     """
     sheet, script = source("drawing.css") + source("style.css"), source("sort.js")
     shown = [run.folder for run in runs if run.config is not None] + list(others)
-    today = datetime.date.today()
+    today, compared = datetime.date.today(), comparisons(table)
     return ENVIRONMENT.get_template("page.html").render(
         style=Markup(sheet),
         script=Markup(script),
         policy=_policy(sheet, script),
         version=da_jax.__version__,
         date=f"{today.day} {today:%B %Y}",
+        title=_title(len(runs), len(searches)),
         runs=runs,
         table=list(zip(table, row_colors(table), strict=True)),
         columns=[(name, text, name in NUMBERS) for name, text in HEADINGS.items()],
         cells=cells,
         style_of=style,
         sources=SOURCES,
-        gains=gains(table),
+        comparisons=compared,
+        drawing_of=functools.partial(draw_interval, limit=largest_end(compared)),
+        signed=signed,
         charts=charts(table),
         packages=PACKAGES_SHOWN,
-        configured=[row for row in table if row.config is not None],
-        differing=differing_fields(table),
+        settings=settings_by_pair(table),
+        searches=searches,
         attachments=[
             (folder, found) for folder in shown if (found := attachments(folder))
         ],
     )
+
+
+def _title(runs: int, searches: int) -> str:
+    """Returns the page's heading."""
+    parts = [
+        "a " + name if count == 1 else f"{count} {name}{plural}"
+        for count, name, plural in ((runs, "run", "s"), (searches, "search", "es"))
+        if count
+    ]
+    return "Report of " + " and ".join(parts) if parts else "Report"
 
 
 def _policy(sheet: str, script: str) -> str:
@@ -110,36 +126,32 @@ def _policy(sheet: str, script: str) -> str:
     )
 
 
-def gains(table: Sequence[Row]) -> list[Gain]:
-    """Pairs finished rows with an augmentation and the same config without one."""
-    found = []
+def settings_by_pair(table: Sequence[Row]) -> list[PairSettings]:
+    """Returns the settings of each pair of teacher and student."""
+    pairs: dict[str, list[Row]] = {}
     for row in table:
-        for baseline in table:
-            if row.is_finished and baseline.is_finished and _is_baseline(baseline, row):
-                found.append(Gain(row, baseline))
-    return found
+        if row.config is not None:
+            pairs.setdefault(row.pair, []).append(row)
+    return [_pair_settings(pair, rows) for pair, rows in pairs.items()]
 
 
-def _is_baseline(baseline: Row, row: Row) -> bool:
-    one, two = settings(baseline.runs[0]), settings(row.runs[0])
-    augmentations = one.pop("augmentation"), two.pop("augmentation")
-    return one == two and augmentations[0] == "none" != augmentations[1]
-
-
-def differing_fields(table: Sequence[Row]) -> list[tuple[str, list[str]]]:
-    """Returns the config fields that differ, with each row's values."""
-    known = [row for row in table if row.config is not None]
-    fields = [[dict(flatten(run.config or {})) for run in row.runs] for row in known]
+def _pair_settings(pair: str, rows: list[Row]) -> PairSettings:
+    fields = [[settings(run) | seeds(run) for run in row.runs] for row in rows]
+    differ = differing([run for row in fields for run in row])
     names = dict.fromkeys(name for row in fields for run in row for name in run)
-    return [
-        (name, values)
-        for name in names
-        if len(set(values := [_values(row, name) for row in fields])) > 1
-        or any(len({repr(run.get(name)) for run in row}) > 1 for row in fields)
-    ]
+    return PairSettings(
+        pair,
+        rows,
+        [(name, [_values(row, name) for row in fields]) for name in differ],
+        [
+            (name, _values([run for row in fields for run in row], name))
+            for name in names
+            if name not in differ
+        ],
+    )
 
 
 def _values(runs: list[dict[str, Any]], name: str) -> str:
-    """Lists the distinct values of a field in a row's runs."""
-    values = [str(run[name]) if name in run else "–" for run in runs]
-    return ", ".join(dict.fromkeys(values)) or "empty"
+    """Lists the distinct values of a field in some runs."""
+    values = [setting_text(run[name]) for run in runs if name in run]
+    return ", ".join(dict.fromkeys(values)) or "–"

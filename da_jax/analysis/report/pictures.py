@@ -10,8 +10,8 @@ from typing import Any
 
 from PIL import Image
 
-from da_jax.analysis.report.json_tables import Table, settings_and_tables
-from da_jax.analysis.report.robustness import label_values
+from da_jax.analysis.report.json_tables import Table
+from da_jax.analysis.report.robustness import describe
 from da_jax.errors import reason
 
 FOLDERS = {"robustness": "Robustness", "visualize": "Pictures"}
@@ -94,17 +94,24 @@ def _read_attachment(heading: str, folder: Path) -> Attachment:
             content |= dict(json.loads(file.read_bytes()))
         except (OSError, ValueError, TypeError, RecursionError) as error:
             remarks.append(f"{file.name} is damaged: {reason(error)}")
-    pictures = list(_pictures(folder, _texts(content), remarks))
+    pictures = list(read_pictures(folder, _texts(content), remarks))
     settings: list[tuple[str, str]] = []
     tables: list[Table] = []
     if heading == "Robustness":  # visualize.json describes the pictures
-        settings, tables = settings_and_tables(label_values(content))
+        settings, tables = describe(content)
     return Attachment(heading, folder, settings, tables, pictures, remarks)
 
 
-def _pictures(
-    folder: Path, texts: dict[str, dict[str, str]], remarks: list[str]
+def read_pictures(
+    folder: Path, texts: Mapping[str, Mapping[str, str]], remarks: list[str]
 ) -> Iterator[Picture]:
+    """Reads the PNG files of a folder, shrunk if they are large.
+
+    Args:
+      folder: of the files.
+      texts: `title` and `alt` by file name, in the order of the pictures.
+      remarks: extended by what can't be shown, and why.
+    """
     size = 0
     places = {name: place for place, name in enumerate(texts)}
     files = sorted(

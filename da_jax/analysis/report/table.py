@@ -8,14 +8,8 @@ from typing import Any
 
 from da_jax.analysis.report.published import Published, published
 from da_jax.analysis.report.runs import ReportedRun
-from da_jax.config.record import RESUMABLE_FIELDS, flatten
+from da_jax.analysis.report.settings import naming, settings
 from da_jax.training.results import accuracy, method_name, pair_name, summary
-
-FIELDS_OF_A_RUN = {"name", "seed", "num_seeds", *RESUMABLE_FIELDS}
-"""Fields in which the runs of a row may differ."""
-
-MOST_FIELDS = 3
-"""The largest number of differing fields that are appended to a row's method."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,8 +21,7 @@ class Row:
       pair: teacher and student, and the data set if it isn't CIFAR-100; the folder if
         the config can't be read.
       teacher: the accuracy of the teacher (of each, if there are several), in %.
-      method: the method and, if another row has the same pair and method, the fields
-        in which they differ.
+      plain_method: the method and the augmentation.
       n: the number of students.
       best: `test_top1`, the mean over students at their best epochs, and
         `test_top1_std` (n − 1); with `validation_top1` if that selected the epochs.
@@ -39,12 +32,13 @@ class Row:
       device: kind and number, if known.
       hours: of all the runs together.
       state: the progress and any damage, in words.
+      differing: the settings that tell it from the other rows of its pair.
     """
 
     runs: list[ReportedRun]
     pair: str
     teacher: str
-    method: str
+    plain_method: str
     n: int
     best: dict[str, Any] | None
     last: dict[str, Any] | None
@@ -53,6 +47,12 @@ class Row:
     device: str
     hours: float | None
     state: str
+    differing: tuple[str, ...] = ()
+
+    @property
+    def method(self) -> str:
+        """The method and the settings that tell the row from others of its pair."""
+        return ", ".join((self.plain_method, *self.differing))
 
     @property
     def config(self) -> dict[str, Any] | None:
@@ -104,12 +104,6 @@ def _find_same_seed(run: ReportedRun, others: list[ReportedRun]) -> ReportedRun 
     return None
 
 
-def settings(run: ReportedRun) -> dict[str, Any]:
-    """Returns the config fields that the runs of a row share."""
-    fields = dict(flatten(run.config or {}))
-    return {name: fields[name] for name in fields if name not in FIELDS_OF_A_RUN}
-
-
 def _row(runs: list[ReportedRun]) -> Row:
     seeds = [seed for run in runs for seed in run.seeds]
     config = runs[0].config
@@ -128,7 +122,7 @@ def _row(runs: list[ReportedRun]) -> Row:
         runs=runs,
         pair=pair,
         teacher=", ".join(dict.fromkeys(teachers)) or "–",
-        method=method,
+        plain_method=method,
         n=len(seeds),
         best=_on_test_set(seeds, "best"),
         last=_on_test_set(seeds, "last"),
@@ -164,27 +158,20 @@ def _state(runs: list[ReportedRun], seeds: list[dict[str, Any]]) -> str:
 
 
 def _with_differing_fields(table: list[Row]) -> list[Row]:
-    """Appends the differing fields to rows of the same pair and method."""
-    named = []
-    for row in table:
-        same = [
-            settings(other.runs[0])
-            for other in table
-            if (other.pair, other.method) == (row.pair, row.method)
-        ]
-        own = settings(row.runs[0])
-        differing = [
-            f"{field}={own[field]}"
-            for field in own
-            if any(other.get(field) != own[field] for other in same)
-        ]
-        if len(differing) > MOST_FIELDS:
-            differing[MOST_FIELDS:] = ["…"]
-        if differing:
-            method = f"{row.method}, {', '.join(differing)}"
-            row = dataclasses.replace(row, method=method)
-        named.append(row)
-    return named
+    """Adds to rows the settings in which those of a pair differ."""
+    own = {id(row): settings(row.runs[0]) for row in table}
+    return [
+        dataclasses.replace(
+            row,
+            differing=tuple(
+                naming(
+                    own[id(row)],
+                    [own[id(other)] for other in table if other.pair == row.pair],
+                )
+            ),
+        )
+        for row in table
+    ]
 
 
 def cells(row: Row) -> dict[str, str]:
@@ -217,10 +204,11 @@ def markdown(table: Sequence[Row]) -> str:
     if any(row.state != "finished" for row in table):
         columns.append("state")
     lines = [columns, ["---"] * len(columns)]
-    lines += [[_escaped(cells(row)[name]) for name in columns] for row in table]
+    lines += [[escaped(cells(row)[name]) for name in columns] for row in table]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _escaped(text: str) -> str:
+def escaped(text: str) -> str:
+    """Escapes a cell of a Markdown table."""
     text = html.escape(" ".join(text.split()), quote=False)
     return text.replace("\\", "\\\\").replace("|", "\\|")
