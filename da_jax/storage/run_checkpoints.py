@@ -205,8 +205,12 @@ def to_tree(state: Any) -> Tree:
 
 
 def from_tree(target: Any, tree: Tree) -> Any:
-    """Inverts `to_tree`, into the structure of `target`."""
-    return flax.serialization.from_state_dict(target, tree)
+    """Inverts `to_tree`, into the structure of `target`.
+
+    Metrics that an earlier version didn't have stay those of `target`.
+    """
+    metrics = {**to_tree(target)["metrics"], **tree["metrics"]}
+    return flax.serialization.from_state_dict(target, {**tree, "metrics": metrics})
 
 
 def _digest_of_json(content: Any) -> str:
