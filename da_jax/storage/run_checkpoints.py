@@ -211,9 +211,16 @@ def to_tree(state: Any) -> Tree:
 
 
 def from_tree(target: Any, tree: Tree) -> Any:
-    """Inverts `to_tree`, into the structure of `target`."""
+    """Inverts `to_tree`, into the structure of `target`.
+
+    Fields that are None aren't stored. Metrics that an earlier version didn't have stay
+    those of `target`.
+    """
     fields = dict.fromkeys(flax.serialization.to_state_dict(target))
-    return flax.serialization.from_state_dict(target, fields | tree)
+    metrics = {**to_tree(target)["metrics"], **tree["metrics"]}
+    return flax.serialization.from_state_dict(
+        target, fields | tree | {"metrics": metrics}
+    )
 
 
 def _digest_of_json(content: Any) -> str:
