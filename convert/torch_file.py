@@ -12,7 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from da_jax.errors import UserError
+from da_jax.errors import UserError, install_command
 
 
 def open_checkpoint(path: Path) -> IO[bytes]:
@@ -76,7 +76,7 @@ def _import_torch() -> Any:
         import torch
     except ImportError:
         raise UserError(
-            "PyTorch's checkpoints take PyTorch: pip install -e '.[convert]'"
+            f"PyTorch's checkpoints take PyTorch: {install_command('convert')}"
         ) from None
     return torch
 

@@ -36,6 +36,11 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
     return UserError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
 
 
+def install_command(extra: str) -> str:
+    """Returns the command that installs an extra, in a clone as from a wheel."""
+    return f"pip install 'da-jax[{extra}]'"
+
+
 def unreadable(path: Path, error: Exception) -> UserError:
     """Creates the error for a file or folder that can't be read because of `error`."""
     return UserError(

@@ -14,7 +14,7 @@ from absl import flags
 from da_jax.commands.command_line import exit_on_error
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
-from da_jax.errors import UserError
+from da_jax.errors import UserError, install_command
 from da_jax.training.compilation import configure_compiler
 
 _TRIALS = flags.DEFINE_integer(
@@ -46,7 +46,7 @@ def main() -> None:
         import plotly  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"a search takes {error.name}: pip install -e '.[sweep]'"
+            f"a search takes {error.name}: {install_command('sweep')}"
         ) from None
     from da_jax.commands.progress_bar import ProgressBar
     from da_jax.config.checks import check_config

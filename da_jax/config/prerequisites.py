@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from da_jax.data.locations import data_dir, missing_dataset
-from da_jax.errors import UserError
+from da_jax.errors import UserError, install_command
 
 TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
 RELEASED_TEACHERS = (
@@ -40,7 +40,8 @@ def missing_matplotlib() -> str | None:
     """Says how to get matplotlib if it is missing; None if it is there."""
     if importlib.util.find_spec("matplotlib"):
         return None
-    return "pictures take matplotlib, which isn't installed: pip install -e '.[plots]'"
+    command = install_command("plots")
+    return f"pictures take matplotlib, which isn't installed: {command}"
 
 
 def check_prerequisites(config: Mapping[str, Any]) -> None:

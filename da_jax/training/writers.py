@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from da_jax.errors import install_command
 from da_jax.training.metrics import Record
 from da_jax.training.weights_and_biases import WeightsAndBiases
 
@@ -140,7 +141,7 @@ class _TensorBoard:
             self._available = False
             self._log(
                 f"no TensorBoard summaries: {error.name} isn't installed"
-                " (pip install -e '.[tensorboard]')"
+                f" ({install_command('tensorboard')})"
             )
             return
         tensorflow.config.set_visible_devices([], "GPU")  # JAX has them
