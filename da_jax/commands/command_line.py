@@ -51,6 +51,19 @@ def add_to_tables(config: Path) -> None:
     runpy.run_path(str(config))
 
 
+def start_jax() -> None:
+    """Sets the compiler's options and checks the devices, before JAX is used.
+
+    Raises:
+      UserError: a device that the environment asks for is missing.
+    """
+    from da_jax.training.compilation import configure_compiler  # --help needs no JAX
+    from da_jax.training.devices import check_devices
+
+    configure_compiler()
+    check_devices()
+
+
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}
 """Errors of the disk, not of this program: it is full, broken or read-only."""
 

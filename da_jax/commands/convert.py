@@ -9,7 +9,7 @@ import math
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from da_jax.commands.command_line import Parser, exit_on_error
+from da_jax.commands.command_line import Parser, exit_on_error, start_jax
 from da_jax.errors import UserError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Converted(NamedTuple):
 @exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
+    start_jax()
     if arguments.all:
         convert_release(arguments.source, arguments.output, arguments.num_classes)
     else:

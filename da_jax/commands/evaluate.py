@@ -12,6 +12,7 @@ from da_jax.commands.command_line import (
     add_data_options,
     add_to_tables,
     exit_on_error,
+    start_jax,
 )
 from da_jax.data import locations
 from da_jax.errors import UserError
@@ -71,11 +72,9 @@ def evaluate(
 def main() -> None:
     """Prints the metrics."""
     arguments = parse_arguments()
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
-    from da_jax.training.compilation import configure_compiler
-
-    configure_compiler()
     data_dir = locations.data_dir(arguments.data_dir)
     figures = evaluate(
         arguments.model,

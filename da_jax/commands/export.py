@@ -19,6 +19,7 @@ from da_jax.commands.command_line import (
     Parser,
     add_to_tables,
     exit_on_error,
+    start_jax,
 )
 
 
@@ -77,6 +78,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
 def main() -> None:
     """Exports the weights to a new folder."""
     arguments = parse_arguments()
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.storage.model_folders import check_target, load_model, save_model

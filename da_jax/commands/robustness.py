@@ -20,6 +20,7 @@ from da_jax.analysis.robustness.settings import Settings
 from da_jax.commands.command_line import (
     add_to_tables,
     exit_on_error,
+    start_jax,
 )
 from da_jax.commands.robustness_arguments import (
     OUTPUT,
@@ -147,11 +148,9 @@ def main() -> None:
         raise UserError(missing)
     if not arguments.no_figure and (missing := missing_matplotlib()):
         raise UserError(f"{missing}, or leave out the figure with --no_figure")
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
-    from da_jax.training.compilation import configure_compiler
-
-    configure_compiler()
     comparison = load_comparison(arguments)
     results = describe(comparison, arguments.dataset)
     try:

@@ -11,11 +11,10 @@ from pathlib import Path
 
 from absl import flags
 
-from da_jax.commands.command_line import exit_on_error
+from da_jax.commands.command_line import exit_on_error, start_jax
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.errors import UserError, install_command
-from da_jax.training.compilation import configure_compiler
 
 _TRIALS = flags.DEFINE_integer(
     "trials", 20, "How many there are to be in the study in all.", lower_bound=1
@@ -37,7 +36,7 @@ _WORKDIR = flags.DEFINE_string(
 @exit_on_error()
 def main() -> None:
     command_line.parse_flags(sys.argv, __name__)
-    configure_compiler()  # before a module of config.imports uses JAX
+    start_jax()  # before a module of config.imports uses JAX
     config = command_line.read_config()
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
     check_prerequisites(config)

@@ -25,7 +25,13 @@ from da_jax.config.prerequisites import check_prerequisites
 from da_jax.config.workdir import claimed
 from da_jax.declarations import table
 from da_jax.methods import METHODS
-from da_jax.training import compilation, processes, results, weights_and_biases
+from da_jax.training import (
+    compilation,
+    devices,
+    processes,
+    results,
+    weights_and_biases,
+)
 from da_jax.training.run import Run
 from da_jax.training.train import train
 
@@ -56,14 +62,18 @@ def main() -> None:
         print(table({**METHODS, **AUGMENTATIONS}), end="")
         return
     compilation.configure_compiler()  # before a module of config.imports uses JAX
+    joins_others = _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value
+    if not joins_others:  # before JAX has devices
+        devices.check_devices()
     config = command_line.read_config()
     workdir = Path(_WORKDIR.value or f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)
-    if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
+    if joins_others:
         processes.start_processes(
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
+        devices.check_devices()
     check_config(config)
     dataset = load_data(config)
     run = build_run(config, workdir, dataset, load_teacher(config, dataset))

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from da_jax.commands.command_line import add_to_tables, exit_on_error
+from da_jax.commands.command_line import add_to_tables, exit_on_error, start_jax
 from da_jax.commands.visualize_arguments import (
     NUM_CLASSES,
     PARTS,
@@ -149,12 +149,11 @@ def main() -> None:
     """Draws what the command line asks for, and writes visualize.json."""
     arguments = parse_arguments(__doc__)
     check_arguments(arguments)
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.storage.files import write_json
-    from da_jax.training.compilation import configure_compiler
 
-    configure_compiler()
     data = load_visualization_data(arguments)
     parts = [part for part in PARTS if part in arguments.only]
     drawn = draw(data, parts, arguments.output, arguments.dpi)
