@@ -49,13 +49,14 @@ def main() -> None:
         ) from None
     from da_jax.commands.progress_bar import ProgressBar
     from da_jax.config.checks import check_config
-    from da_jax.config.workdir import write_once
+    from da_jax.config.workdir import check_workdir, write_once
     from da_jax.search import space as spaces
     from da_jax.search import summary
     from da_jax.search.search import Search
-    from da_jax.search.trials import Trials
+    from da_jax.search.trials import FILES, Trials
 
     check_config(config)
+    check_workdir(workdir, FILES)
     tables = spaces.read_space(Path(_SPACE.value) if _SPACE.value else None)
     space = spaces.create_space(tables, config)
     search = Search(config, space, _PARALLEL_TRIALS.value)

@@ -8,6 +8,7 @@ from pathlib import Path
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
+from da_jax.config.config_files import load_config
 from da_jax.config.defaults import defaults
 from da_jax.config.record import flatten
 from da_jax.errors import UserError
@@ -19,6 +20,22 @@ CONFIG = config_flags.DEFINE_config_file(
     None,
     "The run's config, configs/STUDENT.py[:VARIANT]; --config.FIELD=VALUE overrides.",
 )
+
+
+class _CheckedParser(flags.ArgumentParser):
+    """Loads a config, and checks that it has the fields that are overridden."""
+
+    def __init__(self, parser: flags.ArgumentParser) -> None:
+        self._parser = parser
+
+    def parse(self, argument: str) -> ConfigDict:
+        return load_config(self._parser.parse, argument, sys.argv)
+
+    def flag_type(self) -> str:
+        return self._parser.flag_type()
+
+
+flags.FLAGS["config"].parser = _CheckedParser(flags.FLAGS["config"].parser)
 
 
 def parse_flags(arguments: list[str], command: str) -> None:
@@ -46,20 +63,18 @@ def read_config() -> ConfigDict:
     """
     if CONFIG.value is None:
         raise UserError("no config: give one with --config=configs/resnet8x4.py")
-    with _one_line():
-        CONFIG.value.get("name")  # a config that could not be loaded raises only now
     return complete(CONFIG.value)
 
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """Turns the errors of absl and of config files into a line for the user."""
+    """Turns absl's errors into a line for the user."""
     try:
         yield
-    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
-        # The flag's own error carries the traceback of what a config file raised.
-        message = str(error).rpartition("UserError: ")[2]
-        raise UserError(" ".join(message.split())) from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error.__context__, UserError):  # of `_CheckedParser`
+            raise error.__context__ from error
+        raise UserError(" ".join(str(error).split())) from error
 
 
 def complete(config: ConfigDict) -> ConfigDict:

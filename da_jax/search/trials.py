@@ -20,6 +20,10 @@ from da_jax.search.space import Space
 
 STUDY = "da_jax"
 FILE = "study.db"
+LOCK = "lock"
+PROCESSES = "processes"
+FILES = (FILE, f"{FILE}-journal", LOCK, PROCESSES)
+"""What is in the folder of a study; SQLite has the journal while it writes."""
 PROCESS = "process"
 """A trial's attribute: the name of the process that runs it."""
 JOINED = "joined"
@@ -49,7 +53,7 @@ class Trials:
         self._space = space
         self._process = uuid.uuid4().hex
         try:
-            (folder / "processes").mkdir(parents=True, exist_ok=True)
+            (folder / PROCESSES).mkdir(parents=True, exist_ok=True)
             self._alive = self._lock(self._process)
         except OSError as error:
             raise UserError(f"{folder} can't be written: {error.strerror}") from error
@@ -110,13 +114,13 @@ class Trials:
 
     def _lock(self, process: str) -> IO[str]:
         """Locks a process's file until it is closed."""
-        file = (self._folder / "processes" / process).open("a")
+        file = (self._folder / PROCESSES / process).open("a")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return file
 
     @contextlib.contextmanager
     def _one_at_a_time(self) -> Iterator[None]:
-        with (self._folder / "lock").open("a") as file:
+        with (self._folder / LOCK).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
@@ -124,4 +128,4 @@ class Trials:
         """Leaves the study."""
         self._alive.close()
         with contextlib.suppress(OSError):
-            os.unlink(self._folder / "processes" / self._process)
+            os.unlink(self._folder / PROCESSES / self._process)

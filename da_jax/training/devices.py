@@ -68,7 +68,7 @@ def check_devices() -> None:
     Raises:
       UserError: a platform is missing; says what to install.
     """
-    requested = jax.config.jax_platforms or ""
+    requested = jax.config.jax_platforms or ""  # type: ignore[attr-defined]
     try:
         with _held_back_warnings("jax._src.xla_bridge") as warnings:
             platform = jax.default_backend()
