@@ -7,6 +7,7 @@ from typing import Any
 
 from da_jax.data.locations import data_dir, missing_dataset
 from da_jax.errors import UserError, install_command
+from da_jax.storage.descriptions import unconverted
 
 TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
 RELEASED_TEACHERS = (
@@ -24,6 +25,8 @@ def missing_teacher(model: str, checkpoint: Path) -> str | None:
     """Says how to get a teacher that is missing; None if it is there."""
     if checkpoint.is_dir():
         return None
+    if message := unconverted(checkpoint, model):
+        return message
     convert = (
         f" download cifar_teachers.tar from {TEACHERS_PAGE} and run `python -m convert"
         f" --all --source cifar_teachers.tar --output {checkpoint.parent}`, or"
