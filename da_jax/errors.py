@@ -67,6 +67,12 @@ def did_you_mean(names: Sequence[str]) -> str:
     return f" (did you mean {listed}?)" if names else ""
 
 
+def printable(text: str) -> str:
+    """Returns a text from a file as a message may have it: short, and one line."""
+    shortened = text if len(text) <= 80 else f"{text[:79]}…"
+    return shortened if text.isprintable() else ascii(shortened)
+
+
 def install_command(extra: str) -> str:
     """Returns the command that installs an extra, in a clone as from a wheel."""
     return f"pip install 'da-jax[{extra}]'"
