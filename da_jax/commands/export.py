@@ -20,6 +20,7 @@ from da_jax.commands.command_line import (
     add_to_tables,
     exit_on_error,
     model_folder,
+    start_jax,
 )
 
 
@@ -79,6 +80,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
 def main() -> None:
     """Exports the weights to a new folder."""
     arguments = parse_arguments()
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.storage.model_folders import check_target, load_model, save_model

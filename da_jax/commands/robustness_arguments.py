@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from da_jax.analysis.robustness.settings import PARTS, Settings
 from da_jax.commands.command_line import Parser, add_data_options, model_folder
 from da_jax.errors import UserError, unknown_name
+from da_jax.storage.descriptions import unconverted
 
 DEFAULTS = Settings()
 OUTPUT = "robustness"
@@ -169,8 +170,9 @@ def check_networks(students: list[NamedFolder], teacher: NamedFolder) -> None:
     ]:
         if not network.folder.is_dir():
             raise UserError(
-                f"--{role} {network.folder} is not a folder; give that of a converted"
-                " model or of a run"
+                unconverted(network.folder)
+                or f"--{role} {network.folder} is not a folder; give that of a"
+                " converted model or of a run"
             )
         if network.name in named:
             raise UserError(

@@ -20,7 +20,13 @@ from da_jax.config.checks import check_config
 from da_jax.config.completion import complete
 from da_jax.config.prerequisites import check_prerequisites
 from da_jax.config.workdir import claimed
-from da_jax.training import compilation, processes, results, weights_and_biases
+from da_jax.training import (
+    compilation,
+    devices,
+    processes,
+    results,
+    weights_and_biases,
+)
 from da_jax.training.run import Run
 from da_jax.training.train import train
 
@@ -47,6 +53,8 @@ def run(
       UserError: the config, the data set, the teacher or the folder can't be used.
     """
     compilation.configure_compiler()  # before a module of config.imports uses JAX
+    if not several:  # joining comes before JAX has devices
+        devices.check_devices()
     complete(config)
     workdir = workdir or Path(f"runs/{config.name}")
     check_prerequisites(config)
@@ -54,6 +62,7 @@ def run(
     if several:
         print(waiting_line(several), flush=True)
         processes.start_processes(*several)
+        devices.check_devices()
     check_config(config)
     dataset = load_data(config)
     built = build_run(config, workdir, dataset, load_teacher(config, dataset))

@@ -7,8 +7,8 @@ from typing import Any
 
 from da_jax.commands.command_line import Parser, add_data_options, model_folder
 from da_jax.config.prerequisites import missing_matplotlib
-from da_jax.data import locations
 from da_jax.errors import UserError, unknown_name
+from da_jax.storage.descriptions import unconverted
 
 PARTS = ("gallery", "tsne", "correlation", "per_class")
 NUM_CLASSES = 10
@@ -152,11 +152,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise UserError(message)
     for folder in (*students, arguments.teacher):
         if not folder.is_dir():
-            raise UserError(f"{folder} is neither a converted model nor a run")
-    data_dir = locations.data_dir(arguments.data_dir)
-    for missing in (
-        locations.missing_dataset(arguments.dataset, data_dir),
-        missing_matplotlib(),
-    ):
-        if missing:
-            raise UserError(missing)
+            other = f"{folder} is neither a converted model nor a run"
+            raise UserError(unconverted(folder) or other)
+    if missing := missing_matplotlib():
+        raise UserError(missing)

@@ -4,16 +4,14 @@ Doesn't import JAX, so that `--help` and a mistyped flag are answered quickly.
 """
 
 import contextlib
-import importlib.resources
-import re
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 
-from da_jax.errors import UserError, unknown_name
+from da_jax.config.config_files import load_config
+from da_jax.errors import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
     "config",
@@ -23,18 +21,20 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 
 
-def bundled_configs() -> dict[str, Path]:
-    """Returns the files of the bundled configs, by name."""
-    folder = Path(str(importlib.resources.files("da_jax.configs")))
-    files = {
-        str(file.relative_to(folder).with_suffix("")): file
-        for file in sorted(folder.rglob("*.py"))
-    }
-    return {
-        name: file
-        for name, file in files.items()
-        if Path(name).name not in ("__init__", "default")
-    }
+class _CheckedParser(flags.ArgumentParser):
+    """Loads a config, and checks that it has the fields that are overridden."""
+
+    def __init__(self, parser: flags.ArgumentParser) -> None:
+        self._parser = parser
+
+    def parse(self, argument: str) -> ConfigDict:
+        return load_config(self._parser.parse, argument, sys.argv)
+
+    def flag_type(self) -> str:
+        return self._parser.flag_type()
+
+
+flags.FLAGS["config"].parser = _CheckedParser(flags.FLAGS["config"].parser)
 
 
 def parse_flags(arguments: list[str], command: str) -> None:
@@ -53,59 +53,26 @@ def parse_flags(arguments: list[str], command: str) -> None:
     for flag in {**keys, "config": flags.FLAGS["config"]}.values():
         flags.FLAGS.register_key_flag_for_module(arguments[0], flag)
     with _one_line():
-        flags.FLAGS(_with_files(arguments))
+        flags.FLAGS(arguments)
 
 
 def read_config() -> ConfigDict:
     """Returns the config that the command line names, as its file made it.
 
     Raises:
-      UserError: there is none, or it can't be loaded.
+      UserError: there is none.
     """
     if CONFIG.value is None:
         raise UserError("no config: give one, such as --config=resnet8x4")
-    with _one_line():
-        CONFIG.value.get("name")  # a config that could not be loaded raises only now
     return CONFIG.value
-
-
-def _with_files(arguments: list[str]) -> list[str]:
-    """Replaces the name of a bundled config after `--config` by its file."""
-    replaced = list(arguments)
-    for index, argument in enumerate(arguments):
-        flag = re.fullmatch("--?config(=(?P<value>.*))?", argument)
-        if flag and flag["value"] is not None:
-            replaced[index] = f"--config={_config_file(flag['value'])}"
-        elif flag and index + 1 < len(arguments):
-            replaced[index + 1] = _config_file(arguments[index + 1])
-    return replaced
-
-
-def _config_file(value: str) -> str:
-    """Returns `FILE.py[:VARIANT]` for the value of `--config`.
-
-    Raises:
-      UserError: it names neither a file nor a bundled config.
-    """
-    name, colon, variant = value.partition(":")
-    if Path(name).is_file():
-        return value
-    bundled = bundled_configs()
-    if name in bundled:
-        return f"{bundled[name]}{colon}{variant}"
-    if name.endswith(".py"):
-        known = Path(name).stem
-        hint = f"; the bundled one is --config={known}" if known in bundled else ""
-        raise UserError(f"--config {name} is not a file{hint}")
-    raise unknown_name("bundled config", name, bundled)
 
 
 @contextlib.contextmanager
 def _one_line() -> Iterator[None]:
-    """Turns the errors of absl and of config files into a line for the user."""
+    """Turns absl's errors into a line for the user."""
     try:
         yield
-    except (flags.Error, AttributeError, KeyError, TypeError, OSError) as error:
-        # The flag's own error carries the traceback of what a config file raised.
-        message = str(error).rpartition("UserError: ")[2]
-        raise UserError(" ".join(message.split())) from error
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error.__context__, UserError):  # of `_CheckedParser`
+            raise error.__context__ from error
+        raise UserError(" ".join(str(error).split())) from error

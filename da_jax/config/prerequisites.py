@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from da_jax.data.locations import data_dir, missing_dataset
-from da_jax.errors import UserError
+from da_jax.errors import UserError, install_command
 from da_jax.storage.bundled import locate
+from da_jax.storage.descriptions import unconverted
 
 TEACHERS_PAGE = "https://github.com/megvii-research/mdistiller/releases"
 RELEASED_TEACHERS = (
@@ -25,6 +26,8 @@ def missing_teacher(model: str, checkpoint: Path) -> str | None:
     """Says how to get a teacher that is missing; None if it is there."""
     if locate(checkpoint).is_dir():
         return None
+    if message := unconverted(checkpoint, model):
+        return message
     convert = (
         f" download cifar_teachers.tar from {TEACHERS_PAGE} and run `da-jax convert"
         f" --all --source cifar_teachers.tar --output {checkpoint.parent}`, or"
@@ -52,7 +55,8 @@ def missing_matplotlib() -> str | None:
     """Says how to get matplotlib if it is missing; None if it is there."""
     if importlib.util.find_spec("matplotlib"):
         return None
-    return "pictures take matplotlib, which isn't installed: pip install -e '.[plots]'"
+    command = install_command("plots")
+    return f"pictures take matplotlib, which isn't installed: {command}"
 
 
 def check_prerequisites(config: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from da_jax.errors import UserError, unknown_name, unreadable
 from da_jax.imports import import_modules
 from da_jax.models import MODELS
 from da_jax.storage.bundled import locate
+from da_jax.storage.descriptions import read_description, unconverted
 from da_jax.storage.digests import Tree, digests, verify
 from da_jax.storage.files import read_json, write_json
 from da_jax.storage.model_formats import FORMATS, ORBAX
@@ -105,8 +106,9 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
     if (directory / RUN_CHECKPOINTS).is_dir():
         return _load_from_run(directory, last)
     if not (directory / "model.json").is_file():
-        raise UserError(f"{directory} is neither a converted model nor a run")
-    description = read_json(directory / "model.json")
+        other = f"{directory} is neither a converted model nor a run"
+        raise UserError(unconverted(directory) or other)
+    description = read_description(directory)
     expected = read_json(directory / "sha256.json")
     try:
         imports = tuple(description.get("imports", ()))
@@ -156,10 +158,8 @@ def import_recorded(directory: Path, model: str) -> None:
         isn't bundled may need can't be imported.
     """
     directory = locate(directory)
-    for name in ("model.json", "config.json"):
-        if (directory / name).is_file():
-            imports = tuple(read_json(directory / name).get("imports", ()))
-            return _import(directory, model, imports)
+    imports = tuple(read_description(directory).get("imports", ()))
+    _import(directory, model, imports)
 
 
 def _import(directory: Path, model: str, imports: tuple[str, ...]) -> None:

@@ -122,6 +122,18 @@ class RunCheckpoints:
             )
         return None
 
+    def latest(self) -> Path | None:
+        """Returns the folder of the newest checkpoint; None if there is no checkpoint.
+
+        Waits until it is written.
+
+        Raises:
+          UserError: it can't be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+        return next(iter(self._directories()), None)
+
     def clean(self, whole: RunCheckpoint | None) -> None:
         """Makes room for new checkpoints. Only the process that trains may call it.
 

@@ -107,6 +107,9 @@ def train(run: Run, callbacks: Callbacks) -> dict[str, Any]:
 class NoCheckpoints:
     """The checkpoints of processes other than the first: none."""
 
+    def latest(self) -> None:
+        """Returns None."""
+
     def restore(self) -> RunCheckpoint | None:
         """Returns None."""
 
@@ -188,7 +191,7 @@ def _finish_epoch(
     writers.write(record)
     callbacks.epoch_finished(record)
     if len(record.get("diverged", {})) == len(run.seeds):
-        raise DivergedError(record, run.workdir)
+        raise DivergedError(record, checkpoints.latest())
     students = run.steps.students(epoch.states)
     options = run.options
     gallery_is_due = options.gallery_every and is_due(

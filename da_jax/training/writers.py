@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from da_jax.errors import install_command
 from da_jax.training.metrics import Record
 from da_jax.training.weights_and_biases import WeightsAndBiases
 
@@ -120,7 +121,7 @@ class _TensorBoard:
         if missing:
             log(
                 f"no TensorBoard summaries: {missing[0]} isn't installed"
-                " (pip install 'da-jax[tensorboard]')"
+                f" ({install_command('tensorboard')})"
             )
 
     def write(self, step: int, scalars: dict[str, float]) -> None:

@@ -129,6 +129,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     )
     assert done.returncode == 2
     assert "isn't finite any more: seed 0 at step" in done.stderr
+    assert "checkpoint" not in done.stderr  # there is none yet
     assert "Traceback" not in done.stderr
     (record,) = records(tmp_path)
     assert record["diverged"].keys() == {"0"} and record["train_loss"] is None

@@ -78,8 +78,19 @@ FIELDS = [
     ("optimizer.decay_epochs=(5,3)", "later than the one before"),
     ("optimizer.decay_epochs=(0,)", "from 1 on"),
     ("wandb.mode=onlin", "known: offline, online"),
-    ("sede=1", "sede"),
-    ("disagreement.prob=0.5", "prob"),
+    ("sede=1", "unknown field 'sede' (did you mean seed?)"),
+    ("disagreement.prob=0.5", "(did you mean disagreement.probability?)"),
+    (
+        "lr=1",
+        "unknown field 'lr' (did you mean disagreement.learning_rate or optimizer",
+    ),
+    ("num_epoch=1", "unknown field 'num_epoch' (did you mean num_epochs?)"),
+    ("learning_rate=1", "or optimizer.learning_rate?)"),
+    ("seed.x=1", "(did you mean seed?)"),
+    ("student=Resnet20", "'Resnet20' (did you mean resnet20, "),
+    ("method=dkd", "'dkd' (did you mean DKD"),
+    ("dataset=cifar", "'cifar' (did you mean cifar100?)"),
+    ("augmentation=disagree", "'disagree' (did you mean disagreement?)"),
 ]
 """Overrides of configs/digits.py, and what the line says of them."""
 
@@ -107,6 +118,11 @@ COMMANDS = [
     ),
     (("da_jax.main", "--config=configs/teacher.py"), "configs/teacher.py:vgg13"),
     (("da_jax.main", f"{DIGITS}:later,DKD"), "the variant has both later and DKD"),
+    (("da_jax.main", "--config=configs/digit.py"), "(did you mean configs/digits.py?)"),
+    (("da_jax.main", "--config=configs/digits.py:dkd"), "'dkd' (did you mean DKD"),
+    (("da_jax.main", "--config=README.md"), "can't be loaded: SyntaxError"),
+    (("da_jax.main", DIGITS, "--workdir={files}"), "has other files, such as "),
+    (("da_jax.sweep", DIGITS, "--workdir={files}"), "has other files, such as "),
     (("da_jax.main", DIGITS, "--confg.seed=1"), "confg"),
     (("da_jax.main", DIGITS, "--config.num_epochs=1", "--config.profile_steps=2"), "2"),
     (("da_jax.evaluate", "--model", "resnet8", "--checkpoint", "nowhere"), "nowhere"),
@@ -268,4 +284,5 @@ def test_a_mistake_ends_in_one_line(folder, ended, index):
     assert done.returncode == 2, (command, done)
     assert done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
+    assert "\\" not in done.stderr and "earlier failure" not in done.stderr
     assert [file.name for file in folder.iterdir()] == ["files"]

@@ -178,5 +178,5 @@ def test_a_missing_package_is_named_before_anything_compiles(tmp_path):
         f"--workdir={tmp_path / 'run'}",
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "pip install -e '.[wandb]'" in done.stderr
+    assert "pip install 'da-jax[wandb]'" in done.stderr
     assert not (tmp_path / "run").exists()
