@@ -9,7 +9,10 @@ words, in any order, with at most one of each kind:
 - an augmentation: `da` (the default) is Disagreement Augmentation; `kd` and `none` are
   no augmentation; or `fgsm`, `noise`, `pgd`;
 - a learning rate: `lr0.05` (the default), the original's, or `lr0.01`, mdistiller's for
-  MobileNetV2 and the ShuffleNets.
+  MobileNetV2 and the ShuffleNets;
+- `later`, the original's later settings, for KD and MLKD: logit standardisation,
+  temperature 2 and weights 0.1 and 9; DA ascends the Kullback-Leibler divergence with
+  α = 0.00192 and p = 0.268, no plateau rule, and unchanged batch statistics.
 """
 
 from collections.abc import Collection
@@ -18,13 +21,30 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from da_jax.augmentations import AUGMENTATIONS as BUNDLED
-from da_jax.config.defaults import defaults, sections
+from da_jax.config.defaults import defaults
+from da_jax.config.fields import sections
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS
 
 AUGMENTATIONS = {"da": "disagreement", "kd": "none"}
 AUGMENTATIONS |= {name: name for name in BUNDLED if name != "disagreement"}
 LEARNING_RATES = {"lr0.05": 0.05, "lr0.01": 0.01}
+LATER_METHODS = ("KD", "MLKD")
+LATER_METHOD = {
+    "logit_standardization": True,
+    "temperature": 2.0,
+    "ce_weight": 0.1,
+    "kd_weight": 9.0,
+}
+LATER_ASCENT = {
+    "divergence": "kl",
+    "logit_standardization": True,
+    "update_batch_stats": False,
+    "reduce_on_plateau": False,
+    "learning_rate": 0.00192,
+    "probability": 0.268,
+}
+"""What `later` sets, from the original's src/engine/cfg.py and src/configs/cifar100."""
 
 PAIRS: dict[tuple[str, str], dict[str, dict[str, float]]] = {
     ("resnet110", "resnet32"): {"DKD": {"beta": 2.0}},
@@ -48,15 +68,17 @@ def create(student: str, teachers: Collection[str], variant: str) -> ConfigDict:
       variant: words, see above.
 
     Raises:
-      UserError: the variant has an unknown word, or two of a kind.
+      UserError: the variant has an unknown word, two of a kind, or `later` with another
+        method than KD and MLKD.
     """
     kinds = [
         list(teachers),
         [name for name in methods()],
         list(AUGMENTATIONS),
         list(LEARNING_RATES),
+        ["", "later"],
     ]
-    teacher, method, augmentation, rate = _choose(variant, kinds)
+    teacher, method, augmentation, rate, later = _choose(variant, kinds)
     words = [teacher, student, augmentation]
     if method != "KD":
         words.insert(2, method)
@@ -69,6 +91,8 @@ def create(student: str, teachers: Collection[str], variant: str) -> ConfigDict:
     config.optimizer.learning_rate = LEARNING_RATES[rate]
     if rate != "lr0.05":
         config.name += f"_{rate}"
+    if later:
+        _set_later(config)
     return config
 
 
@@ -80,10 +104,22 @@ def create_teacher(student: str) -> ConfigDict:
     return config
 
 
+def _set_later(config: ConfigDict) -> None:
+    """Sets the original's later settings of a config's method and of the ascent."""
+    if config.method not in LATER_METHODS:
+        raise UserError(
+            f"the variant has both later and {config.method}, but the original's later"
+            f" settings are of {' and '.join(LATER_METHODS)}; use one of these"
+        )
+    config[config.method].update(LATER_METHOD)
+    config.disagreement.update(LATER_ASCENT)
+    config.name += "_later"
+
+
 def _choose(variant: str, kinds: list[list[str]]) -> list[str]:
     """Returns the word of each kind in `variant`, by default the kind's first."""
     words = [word for word in variant.split(",") if word]
-    known = [word for kind in kinds for word in kind]
+    known = [word for kind in kinds for word in kind if word]
     for word in words:
         if word not in known:
             raise unknown_name("variant", word, known)

@@ -7,9 +7,12 @@ family's renames the rest. An array's layout depends on its leaf and its rank.
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import numpy as np
+
+from da_jax.errors import UserError, printable
 
 LEAVES = {
     "kernel": "weight",  # of a convolution or a linear layer
@@ -22,6 +25,16 @@ LEAVES = {
 COUNTER = "num_batches_tracked"
 """A buffer of PyTorch's batch norms that nothing reads; Flax has none."""
 
+COUNTERS = {COUNTER, "n_averaged"}
+"""The buffers without use here; the second is of PyTorch's averaged models."""
+
+WRAPPERS = {"module", "_orig_mod"}
+"""Modules around a network or a part of it: data parallelism, `torch.compile`."""
+
+CONTAINER = "model"
+"""The attribute of a trainer's module, such as Lightning's, that has the network."""
+
+Value = TypeVar("Value")
 Replacement = str | Callable[[re.Match[str]], str]
 
 
@@ -30,12 +43,12 @@ class Family:
     """The rules for a family of architectures.
 
     Attributes:
-      models: a pattern that matches their names.
+      models: their names.
       classifier: PyTorch's key of the last layer.
       renames: (pattern, replacement) for the Flax path, joined by dots.
     """
 
-    models: str
+    models: tuple[str, ...]
     classifier: str
     renames: tuple[tuple[str, Replacement], ...] = ()
 
@@ -50,7 +63,10 @@ STAGE = (r"^layer(\d+)_(\d+)\.", r"layer\1.\2.")
 
 FAMILIES = (
     Family(
-        models=r"resnet\d+(x4)?",
+        models=(
+            *("resnet8", "resnet14", "resnet20", "resnet32", "resnet44", "resnet56"),
+            *("resnet110", "resnet8x4", "resnet32x4"),
+        ),
         classifier="fc",
         renames=(
             STAGE,
@@ -59,7 +75,7 @@ FAMILIES = (
         ),
     ),
     Family(
-        models=r"ResNet\d+",
+        models=("ResNet18", "ResNet50"),
         classifier="linear",
         renames=(
             STAGE,
@@ -69,7 +85,7 @@ FAMILIES = (
         ),
     ),
     Family(
-        models=r"wrn_\d+_\d+",
+        models=("wrn_16_1", "wrn_16_2", "wrn_40_1", "wrn_40_2"),
         classifier="fc",
         renames=(
             (r"^block(\d+)_(\d+)\.", r"block\1.layer.\2."),
@@ -77,12 +93,12 @@ FAMILIES = (
         ),
     ),
     Family(
-        models=r"vgg\d+",
+        models=("vgg8", "vgg11", "vgg13", "vgg16", "vgg19"),
         classifier="classifier",
         renames=((r"^block(\d)_(conv|bn)(\d)$", _vgg_layer),),
     ),
     Family(
-        models=r"MobileNetV2",
+        models=("MobileNetV2",),
         classifier="classifier.0",
         renames=(
             (r"^(conv|bn)(\d)$", lambda m: f"conv{m[2]}.{int(m[1] == 'bn')}"),
@@ -96,21 +112,47 @@ FAMILIES = (
             (r"^classifier$", "classifier.0"),
         ),
     ),
-    Family(models=r"ShuffleV[12]", classifier="linear", renames=(STAGE,)),
+    Family(models=("ShuffleV1", "ShuffleV2"), classifier="linear", renames=(STAGE,)),
 )
+
+
+BUNDLED = tuple(name for family in FAMILIES for name in family.models)
+"""The architectures that there are rules for."""
 
 
 def is_bundled(name: str) -> bool:
     """Returns whether there are rules for architecture `name`."""
-    return any(re.fullmatch(family.models, name) for family in FAMILIES)
+    return name in BUNDLED
 
 
 def family(name: str) -> Family:
     """Returns the family of architecture `name`."""
     for candidate in FAMILIES:
-        if re.fullmatch(candidate.models, name):
+        if name in candidate.models:
             return candidate
     raise KeyError(f"no conversion rules for {name}")
+
+
+def plain_names(state_dict: Mapping[str, Value]) -> dict[str, Value]:
+    """Renames entries as in the network itself, without what is around it.
+
+    Removes `WRAPPERS` from every name, and `CONTAINER` where all names start with it.
+
+    Raises:
+      UserError: two entries get the same name.
+    """
+    plain: dict[str, Value] = {}
+    for key, value in state_dict.items():
+        name = ".".join(part for part in key.split(".") if part not in WRAPPERS)
+        if name in plain:
+            raise UserError(
+                f"the state dict has {printable(name)} twice, once as {printable(key)}"
+            )
+        plain[name] = value
+    prefix = f"{CONTAINER}."
+    while plain and all(key.startswith(prefix) for key in plain):
+        plain = {key.removeprefix(prefix): value for key, value in plain.items()}
+    return plain
 
 
 def torch_key(name: str, path: tuple[str, ...]) -> str:

@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import flax.traverse_util
 import jax
-import jax.numpy as jnp
 import numpy as np
-from da_jax.convert import rules
+from da_jax.convert import fit, rules
 
 from da_jax.errors import UserError
 from da_jax.models import create_model
@@ -21,27 +20,38 @@ def convert_state_dict(name: str, state_dict: Mapping[str, Any]) -> dict[str, An
 
     Args:
       name: a key of `da_jax.models.MODELS`.
-      state_dict: PyTorch's keys to tensors or arrays. The classifier's bias gives the
-        number of classes.
+      state_dict: PyTorch's keys to tensors or arrays, also with the prefixes of
+        wrappers (see `rules.plain_names`). The classifier's bias gives the number of
+        classes.
 
     Returns:
       `{"params": …, "batch_stats": …}` of numpy arrays, in the state dict's precision.
 
     Raises:
-      UserError: the model is unknown, or the state dict doesn't fit it; names missing,
-        extra and wrongly shaped entries.
+      UserError: the model is unknown, or the state dict doesn't fit it; names the
+        first missing, extra and wrongly shaped entries, and the architectures that it
+        fits.
     """
+    create_model(name)  # raises if it is unknown
     arrays = {
         key: np.asarray(value)
-        for key, value in state_dict.items()
-        if key.rpartition(".")[2] != rules.COUNTER
+        for key, value in rules.plain_names(state_dict).items()
+        if key.rpartition(".")[2] not in rules.COUNTERS
     }
-    model = _describe(name, num_classes(name, arrays))
-    _check_fit(name, arrays, {key: shape for key, _, shape in model})
+    if different := fit.differences(name, arrays):
+        raise UserError(
+            f"the state dict doesn't fit {name}: {different}; {_instead(arrays)}"
+        )
     variables = {
-        path: rules.flax_layout(path[-1], arrays[key]) for key, path, _ in model
+        path: rules.flax_layout(path[-1], arrays[key])
+        for key, path, _ in fit.entries(name, num_classes(name, arrays))
     }
     return flax.traverse_util.unflatten_dict(variables)
+
+
+def _instead(arrays: Mapping[str, np.ndarray]) -> str:
+    fitting = [f"{name} of {count} classes" for name, count in fit.fitting(arrays)]
+    return f"it fits {' and '.join(fitting) or 'none of the bundled architectures'}"
 
 
 def to_numpy_state_dict(
@@ -66,8 +76,8 @@ def to_numpy_state_dict(
     for path, leaf in flax.traverse_util.flatten_dict(dict(variables)).items():
         key = rules.torch_key(name, path[1:])
         arrays[key] = rules.torch_layout(path[-1], np.asarray(leaf))
-    model = _describe(name, num_classes(name, arrays))
-    _check_fit(name, arrays, {key: shape for key, _, shape in model})
+    if different := fit.differences(name, arrays):
+        raise UserError(f"the variables don't fit {name}: {different}")
     counted = {}
     for key, array in arrays.items():
         counted[key] = array
@@ -94,39 +104,13 @@ def num_classes(name: str, state_dict: Mapping[str, Any]) -> int:
       UserError: the model is unknown.
     """
     create_model(name)
-    bias = np.asarray(state_dict.get(f"{rules.family(name).classifier}.bias", 0))
-    return len(bias) if bias.ndim == 1 else 100
+    return fit.num_classes(name, rules.plain_names(state_dict)) or fit.NUM_CLASSES
 
 
-def _describe(
-    name: str, classes: int
-) -> list[tuple[str, tuple[str, ...], tuple[int, ...]]]:
-    """Lists (PyTorch's key, Flax path, PyTorch's shape) of the model's variables."""
-    model = create_model(name, classes)
-    variables = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    description = []
-    for path, leaf in flax.traverse_util.flatten_dict(variables).items():
-        shape = rules.torch_shape(path[-1], leaf.shape)
-        description.append((rules.torch_key(name, path[1:]), path, shape))
-    return description
+def to_float32(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Converts floats of 16 bits to float32, which has all their values."""
 
+    def widened(leaf: np.ndarray) -> np.ndarray:
+        return leaf.astype(np.float32) if leaf.dtype.itemsize < 4 else leaf
 
-def _check_fit(
-    name: str,
-    arrays: Mapping[str, np.ndarray],
-    expected: Mapping[str, tuple[int, ...]],
-) -> None:
-    problems = []
-    if missing := sorted(expected.keys() - arrays.keys()):
-        problems.append(f"missing: {', '.join(missing)}")
-    if extra := sorted(arrays.keys() - expected.keys()):
-        problems.append(f"extra: {', '.join(extra)}")
-    wrong = [
-        f"{key} {list(arrays[key].shape)} instead of {list(shape)}"
-        for key, shape in sorted(expected.items())
-        if key in arrays and arrays[key].shape != shape
-    ]
-    if wrong:
-        problems.append(f"wrongly shaped: {', '.join(wrong)}")
-    if problems:
-        raise UserError(f"the state dict doesn't fit {name}: {'; '.join(problems)}")
+    return jax.tree.map(widened, dict(variables))

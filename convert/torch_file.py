@@ -1,6 +1,6 @@
 """A reader of PyTorch checkpoint files that doesn't execute code."""
 
-import hashlib
+import logging
 import os
 import pickle
 import re
@@ -10,32 +10,38 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
+import ml_dtypes
 import numpy as np
 
-from da_jax.errors import UserError
+from da_jax.errors import (
+    UserError,
+    install_command,
+    printable,
+    reason,
+    unknown_name,
+)
+
+logger = logging.getLogger(__name__)
+
+ENTRIES = ("model", "state_dict", "model_state_dict", "net", "ema")
+"""The entries of a checkpoint that may hold the state dict, the first first."""
+
+MAX_DEPTH = 3
+"""How deep such entries may be in each other."""
 
 
-def open_checkpoint(path: Path) -> IO[bytes]:
-    """Opens a file for reading.
-
-    Raises:
-      UserError: it doesn't exist or can't be read.
-    """
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from error
-
-
-def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
-    """Reads the state dict of a file: plain, or under `model` as mdistiller saves it.
+def load_state_dict(
+    file: IO[bytes], name: str, entry: str | None = None
+) -> dict[str, np.ndarray]:
+    """Reads the state dict of a file: plain, or in one of `ENTRIES`.
 
     Args:
       file: written by `torch.save`, in the current format or that before PyTorch 1.6.
       name: the file's name in messages.
+      entry: the file's entry with the state dict, by default the first of `ENTRIES`.
 
     Returns:
-      PyTorch's keys to numpy arrays.
+      PyTorch's keys to numpy arrays, in the file's precision.
 
     Raises:
       UserError: PyTorch isn't installed, or the file is damaged, holds no state dict,
@@ -53,10 +59,53 @@ def load_state_dict(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
         raise UserError(
             f"{name} isn't a checkpoint of tensors that PyTorch can read: {_why(error)}"
         ) from error
-    if isinstance(content, Mapping) and isinstance(content.get("model"), Mapping):
-        content = content["model"]
+    if entry is not None:
+        content = _entry(name, content, entry)
+    content = _innermost(name, content)
     _check_state_dict(name, content, torch.Tensor)
-    return {key: tensor.detach().numpy() for key, tensor in content.items()}
+    return {key: _to_numpy(name, key, tensor) for key, tensor in content.items()}
+
+
+def _entry(name: str, content: Any, entry: str) -> Any:
+    if not isinstance(content, Mapping) or entry not in content:
+        known = [str(key) for key in content] if isinstance(content, Mapping) else []
+        raise unknown_name(f"entry of {name}", entry, map(printable, known))
+    return content[entry]
+
+
+def _innermost(name: str, content: Any) -> Any:
+    """Returns the state dict in a checkpoint's entries; warns if it has several."""
+    for _ in range(MAX_DEPTH):
+        found = _containers(content)
+        if not found:
+            break
+        if len(found) > 1:
+            logger.warning(
+                "%s has weights in %s; converting %s, --entry chooses another",
+                *(name, " and ".join(found), found[0]),
+            )
+        content = content[found[0]]
+    return content
+
+
+def _containers(content: Any) -> list[str]:
+    if not isinstance(content, Mapping):
+        return []
+    return [name for name in ENTRIES if isinstance(content.get(name), Mapping)]
+
+
+def _to_numpy(name: str, key: str, tensor: Any) -> np.ndarray:
+    import torch
+
+    try:
+        if tensor.dtype == torch.bfloat16:  # which NumPy lacks
+            bits = tensor.detach().view(torch.int16).numpy()
+            return np.asarray(bits.view(ml_dtypes.bfloat16))
+        return np.asarray(tensor.detach().numpy())
+    except (RuntimeError, TypeError) as error:  # of sparse or quantized tensors
+        raise UserError(
+            f"{name}: {printable(key)} can't be converted: {reason(error)}"
+        ) from error
 
 
 def save_state_dict(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -76,7 +125,7 @@ def _import_torch() -> Any:
         import torch
     except ImportError:
         raise UserError(
-            "PyTorch's checkpoints take PyTorch: pip install -e '.[convert]'"
+            f"PyTorch's checkpoints take PyTorch: {install_command('convert')}"
         ) from None
     return torch
 
@@ -139,13 +188,9 @@ def _check_state_dict(name: str, content: Any, tensor: type) -> None:
         raise UserError(f"{name} holds no state dict, but a {type(content).__name__}")
     for key, value in content.items():
         if not isinstance(key, str) or not isinstance(value, tensor):
+            hint = "; --entry names the one with the weights"
             raise UserError(
-                f"{name} holds no state dict: its entry {key!r} is a"
+                f"{name} holds no state dict: its entry {printable(str(key))} is a"
                 f" {type(value).__name__}, not a tensor"
+                f"{hint if isinstance(value, Mapping) else ''}"
             )
-
-
-def sha256(file: IO[bytes]) -> str:
-    """Computes the sha256 of a file."""
-    file.seek(0)
-    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

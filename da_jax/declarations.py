@@ -38,21 +38,45 @@ PROBABILITY = Range(lambda value: 0 <= value <= 1, "from 0 to 1")
 BOOLEAN = Range(lambda value: isinstance(value, bool), "True or False")
 
 
+@dataclasses.dataclass(frozen=True)
+class Names:
+    """The range of a field that names an entry of a table.
+
+    Attributes:
+      kind: what an entry is called.
+      table: the entries; a user's modules may add to it.
+      optional: whether the field may be empty.
+    """
+
+    kind: str
+    table: Mapping[str, Any] | tuple[str, ...]
+    optional: bool = False
+
+    @property
+    def description(self) -> str:
+        """The known names."""
+        return f"{', '.join(self.table)}{'; or empty' if self.optional else ''}"
+
+    def contains(self, value: Any) -> bool:
+        """Returns whether the field may have this value."""
+        return value in self.table or (self.optional and not value)
+
+
 class Declaration(NamedTuple):
     """The declaration of a config field.
 
     Attributes:
       default: its default value.
-      range: the accepted values.
+      range: the accepted values, or the table of their names.
       help: a description of a few words.
     """
 
     default: Any
-    range: Range
+    range: Range | Names
     help: str
 
 
-def setting(default: Any, range: Range, help: str) -> Any:
+def setting(default: Any, range: Range | Names, help: str) -> Any:
     """Declares a static attribute, as a dataclass field with metadata."""
     declaration = Declaration(default, range, help)
     return dataclasses.field(default=default, metadata={"setting": declaration})
@@ -113,19 +137,3 @@ def split(
         name: int(value) if isinstance(defaults.get(name), int) else float(value)
         for name, value in scalars.items()
     }
-
-
-def table(classes: Mapping[str, type]) -> str:
-    """Formats the fields of several config sections as a Markdown table.
-
-    Args:
-      classes: the declaring classes by name; those without fields have no row.
-    """
-    rows = [("Name", "Field", "Default", "Range", "Kind", "Description"), ("---",) * 6]
-    for name, cls in classes.items():
-        traced = hyperparameters(cls)
-        for field, (default, range, help) in declarations(cls).items():
-            kind = "traced" if field in traced else "static"
-            value = f"`{default!r}`"
-            rows.append((name, f"`{field}`", value, range.description, kind, help))
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)

@@ -31,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         *("models", "data", "methods", "augmentations", "storage"),
     },
     "config": {
-        *("errors", "declarations", "imports", "ascent"),
+        *("errors", "declarations", "imports"),
         *("models", "data", "methods", "augmentations", "storage", "training"),
     },
     "analysis": {
@@ -40,8 +40,8 @@ ALLOWED: dict[str, set[str]] = {
     },
     "search": {"errors", "storage", "training", "config"},
     "commands": {
-        *("errors", "declarations", "models", "data", "methods"),
-        *("augmentations", "convert", "storage"),
+        *("errors", "library", "models", "data"),
+        *("convert", "storage"),
         *("training", "config", "analysis", "search"),
     },
     "configs": {"errors", "methods", "augmentations", "config"},

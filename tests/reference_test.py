@@ -24,6 +24,10 @@ def test_five_steps_are_what_they_were(x64, monkeypatch, name):
     monkeypatch.setattr(jnp.linalg, "eigh", eigh_of_fixed_signs)
     found = json.loads(json.dumps(five_steps(CASES[name])))
     expected = REFERENCE[name]
+    for student, held in zip(found, expected, strict=True):
+        for sums, then in zip(student["sums"], held["sums"], strict=True):
+            for later in sums.keys() - then.keys():  # metrics that came after
+                del sums[later]
     assert jax.tree.structure(found) == jax.tree.structure(expected)
     for one, two in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(one, two, rtol=TOLERANCE, atol=TOLERANCE)

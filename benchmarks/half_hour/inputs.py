@@ -73,7 +73,7 @@ def prepare(
     teacher, _ = size.training
     folder = scratch / "checkpoints" / teacher
     if teachers is not None:
-        convert_file(teacher, _checkpoint(teachers, size), folder, 100)
+        convert_file(teacher, _checkpoint(teachers, size), folder)
     else:
         variables = jax.device_get(TaskSpec(*size.training).init_teacher())
         save_model(folder, Model(teacher, 100, variables), {})

@@ -54,6 +54,7 @@ class AscentAugmentation(Augmentation):
         "ascent_scale",
         "disagreement_before",
         "disagreement_after",
+        "step_over_alpha",
     )
 
     @property
@@ -129,30 +130,32 @@ class AscentAugmentation(Augmentation):
         origin = batch.images
         if self.starts_from_noise:
             origin = jnp.where(coin, noise(), origin)
+        learning_rate = hyperparameters["learning_rate"] * context.scale
+        steps = hyperparameters.get("steps", 1)
         devices = 1 if axis_name is None else jax.lax.axis_size(axis_name)
         zero = jnp.zeros((), origin.dtype)
         moved, observed, _ = take_steps(
             origin,
             objective,
-            optimizer=self.optimizer(
-                hyperparameters["learning_rate"] * context.scale,
-                len(origin) * devices,
-            ),
-            steps=jnp.where(coin, hyperparameters.get("steps", 1), 0),
+            optimizer=self.optimizer(learning_rate, len(origin) * devices),
+            steps=jnp.where(coin, steps, 0),
             project=self.projection(hyperparameters),
             state=_Observed(context.batch_stats, zero, jnp.zeros((), jnp.int32)),
             axis_name=axis_name,
         )
+        images = self.finish(moved, origin, noise)
         before = observed.disagreement
         if axis_name is not None:
             before = jax.lax.pmean(before, axis_name)
         return Augmented(
-            batch._replace(images=self.finish(moved, origin, noise)),
+            batch._replace(images=images),
             observed.batch_stats,
             {
                 "coin": coin,
                 "disagreement_before": before,
                 "ascent_scale": context.scale,
+                "step_over_alpha": jnp.mean(jnp.abs(images - origin), axis=(1, 2, 3))
+                / (learning_rate * steps),
             },
         )
 
@@ -175,6 +178,7 @@ class AscentAugmentation(Augmentation):
             "ascent_scale": each(measurements["ascent_scale"]),
             "disagreement_before": each(measurements["disagreement_before"]),
             "disagreement_after": Metric(after, coin),
+            "step_over_alpha": Metric(measurements["step_over_alpha"], coin),
         }
 
 

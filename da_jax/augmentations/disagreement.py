@@ -19,18 +19,22 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from da_jax.ascent.disagreement import DIVERGENCES, ascent_optimizer, divergence_of
+from da_jax.ascent.disagreement import (
+    BOTH_SCALES,
+    DIVERGENCES,
+    ascent_optimizer,
+    divergence_of,
+)
+from da_jax.ascent.normalization import NORMALIZATIONS
 from da_jax.augmentations.ascent import AscentAugmentation
 from da_jax.declarations import (
     BOOLEAN,
     NOT_NEGATIVE,
     Declaration,
-    Range,
+    Names,
     setting,
 )
-from da_jax.errors import unknown_name
-
-DIVERGENCE = Range(lambda name: name in DIVERGENCES, f"one of {', '.join(DIVERGENCES)}")
+from da_jax.errors import UserError, unknown_name
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +42,7 @@ class DisagreementAugmentation(AscentAugmentation):
     """Ascends the disagreement of student and teacher; the defaults are the paper's.
 
     Raises:
-      UserError: there is no such divergence.
+      UserError: there is no such divergence, or two settings exclude each other.
     """
 
     hyperparameters: ClassVar[Mapping[str, Declaration | None]] = {
@@ -49,7 +53,7 @@ class DisagreementAugmentation(AscentAugmentation):
     }
 
     divergence: str = setting(
-        "mse", DIVERGENCE, "D: mse of L1-normalised logits, or kl"
+        "mse", Names("divergence", DIVERGENCES), "D: mse of L1-normalised logits, or kl"
     )
     logit_standardization: bool = setting(False, BOOLEAN, "standardise logits before D")
     update_batch_stats: bool = setting(
@@ -63,9 +67,17 @@ class DisagreementAugmentation(AscentAugmentation):
         0, NOT_NEGATIVE, "scale gradients as if the batch had this size; 0: its own"
     )
 
+    normalize: str = setting(
+        "",
+        Names("normalization", NORMALIZATIONS, optional=True),
+        "example: gradients divided by each example's root mean square",
+    )
+
     def __post_init__(self) -> None:
         if self.divergence not in DIVERGENCES:
             raise unknown_name("divergence", self.divergence, DIVERGENCES)
+        if self.normalize and self.reference_batch:
+            raise UserError(BOTH_SCALES)
 
     @property
     def keeps_batch_stats(self) -> bool:
@@ -102,6 +114,7 @@ class DisagreementAugmentation(AscentAugmentation):
             reduce_on_plateau=self.reduce_on_plateau,
             batch_size=batch_size,
             reference_batch=self.reference_batch or None,
+            normalize=self.normalize or None,
         )
 
     def adapt(

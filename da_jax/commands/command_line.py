@@ -8,28 +8,52 @@ import runpy
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import absl.logging
 
 from da_jax.data import locations
 from da_jax.errors import EXIT_CODE, UserError
+from da_jax.storage.bundled import locate
+from da_jax.storage.descriptions import recorded_dataset
 from da_jax.training.interruption import RunEndedError
+
+DEFAULT_DATASET = "cifar100"
 
 
 class Parser(argparse.ArgumentParser):
-    """An `ArgumentParser` with errors of one line, as in all commands."""
+    """An `ArgumentParser` with errors of one line, named as its user called it."""
+
+    def __init__(self, **arguments: Any) -> None:
+        """Creates a parser; `prog` is by default `da-jax COMMAND` or `python -m …`."""
+        super().__init__(**{"prog": _program()} | arguments)
 
     def error(self, message: str) -> NoReturn:
         """Raises a `UserError`."""
         raise UserError(f"{message} (see `{self.prog} --help`)")
 
 
+def _program() -> str:
+    """Returns the words that start this command."""
+    module = getattr(sys.modules["__main__"].__spec__, "name", "da_jax.__main__")
+    if module == "da_jax.__main__":
+        return sys.argv[0]  # as the dispatcher has set it
+    return f"python -m {module.removesuffix('.__main__')}"
+
+
+def model_folder(text: str) -> Path:
+    """Returns the folder that an argument names, which may be a bundled model's."""
+    return locate(Path(text))
+
+
 def add_data_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--dataset`, `--data_dir`, and `--config` for `add_to_tables`."""
-    parser.add_argument("--dataset", default="cifar100")
+    parser.add_argument(
+        "--dataset",
+        help="default: what the folders record, or else " + DEFAULT_DATASET,
+    )
     parser.add_argument(
         "--data_dir",
         default="",
@@ -38,6 +62,32 @@ def add_data_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--config", type=Path, help="a config file that adds to MODELS or DATASETS"
     )
+
+
+def find_dataset(arguments: argparse.Namespace, folders: Sequence[Path]) -> str:
+    """Returns the name of the data set: as given, or else as the folders record it.
+
+    Args:
+      arguments: `dataset` and `data_dir`, see `add_data_options`.
+      folders: of the networks.
+
+    Raises:
+      UserError: the folders record several, or it isn't prepared.
+    """
+    recorded: dict[str, Path] = {}
+    for folder in folders if not arguments.dataset else ():
+        recorded.setdefault(recorded_dataset(folder), folder)
+    recorded.pop("", None)
+    if len(recorded) > 1:
+        each = ", ".join(f"{folder} on {name}" for name, folder in recorded.items())
+        raise UserError(f"trained on different data sets ({each}); give a --dataset")
+    name = arguments.dataset or next(iter(recorded), DEFAULT_DATASET)
+    missing = locations.missing_dataset(name, locations.data_dir(arguments.data_dir))
+    if missing and not arguments.dataset and not recorded:
+        missing += "; for another data set, give a --dataset"
+    if missing:
+        raise UserError(missing)
+    return str(name)
 
 
 def add_to_tables(config: Path) -> None:
@@ -49,6 +99,19 @@ def add_to_tables(config: Path) -> None:
     if not config.is_file():
         raise UserError(f"--config {config} is not a file")
     runpy.run_path(str(config))
+
+
+def start_jax() -> None:
+    """Sets the compiler's options and checks the devices, before JAX is used.
+
+    Raises:
+      UserError: a device that the environment asks for is missing.
+    """
+    from da_jax.training.compilation import configure_compiler  # --help needs no JAX
+    from da_jax.training.devices import check_devices
+
+    configure_compiler()
+    check_devices()
 
 
 DISK_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS}

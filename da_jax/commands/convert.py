@@ -1,7 +1,12 @@
-"""Converts mdistiller's PyTorch checkpoints to model folders.
+"""Converts PyTorch checkpoints of mdistiller's architectures to model folders.
 
 python -m convert --model resnet56 --source ckpt_epoch_240.pth
+python -m convert --model resnet56 --source model.safetensors --dataset cifar100
 python -m convert --all --source cifar_teachers.tar
+
+The state dict may be in an entry of the file (model, state_dict, model_state_dict, net,
+ema), and its names may have the prefixes of wrappers (module., _orig_mod., model.). No
+code in the file is executed.
 """
 
 import argparse
@@ -9,15 +14,41 @@ import math
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from da_jax.commands.command_line import Parser, exit_on_error
+from da_jax.commands.command_line import Parser, exit_on_error, start_jax
 from da_jax.errors import UserError
 
 if TYPE_CHECKING:
     from da_jax.storage.model_folders import Model
 
 
+OUTPUT = Path("checkpoints")
+"""The default folder of model folders, in the working folder."""
+
+NUM_CLASSES = 100
+
+
+class Options(NamedTuple):
+    """How checkpoints are read, and what is recorded.
+
+    Attributes:
+      num_classes: the expected number of classes.
+      dataset: what the networks were trained on, if it is known.
+      entry: of a file, with the weights; None for the first of
+        `da_jax.convert.torch_file.ENTRIES`.
+    """
+
+    num_classes: int = NUM_CLASSES
+    dataset: str | None = None
+    entry: str | None = None
+
+
+DEFAULTS = Options()
+
+
 def parse_arguments() -> argparse.Namespace:
-    parser = Parser(prog="python -m convert", description=__doc__.splitlines()[0])
+    parser = Parser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--model", help="architecture of one checkpoint, e.g. resnet56")
     what.add_argument(
@@ -27,15 +58,22 @@ def parse_arguments() -> argparse.Namespace:
         "--source",
         type=Path,
         required=True,
-        help="PyTorch's file; with --all, cifar_teachers.tar",
+        help="PyTorch's file or .safetensors; with --all, cifar_teachers.tar",
     )
     parser.add_argument(
         "--output",
         type=Path,
-        required=True,
-        help="the model folder to write; with --all, the folder of model folders",
+        help=f"the model folder to write (default: {OUTPUT}/MODEL); with --all, the"
+        f" folder of model folders (default: {OUTPUT})",
     )
-    parser.add_argument("--num_classes", type=int, default=100)
+    parser.add_argument("--num_classes", type=int, default=NUM_CLASSES)
+    parser.add_argument(
+        "--dataset",
+        help="what the network was trained on, recorded for other commands",
+    )
+    parser.add_argument(
+        "--entry", help="the file's entry with the weights, if it has several"
+    )
     return parser.parse_args()
 
 
@@ -50,29 +88,32 @@ class Converted(NamedTuple):
 @exit_on_error()
 def main() -> None:
     arguments = parse_arguments()
+    start_jax()
+    options = Options(arguments.num_classes, arguments.dataset, arguments.entry)
     if arguments.all:
-        convert_release(arguments.source, arguments.output, arguments.num_classes)
+        convert_release(arguments.source, arguments.output or OUTPUT, options)
     else:
-        convert_file(
-            arguments.model, arguments.source, arguments.output, arguments.num_classes
-        )
+        output = arguments.output or OUTPUT / arguments.model
+        convert_file(arguments.model, arguments.source, output, options)
 
 
-def convert_file(name: str, source: Path, output: Path, num_classes: int) -> None:
+def convert_file(
+    name: str, source: Path, output: Path, options: Options = DEFAULTS
+) -> None:
     """Converts one checkpoint to the model folder `output`."""
-    from da_jax.convert import torch_file
+    from da_jax.convert.checkpoint_file import open_checkpoint
     from da_jax.models import create_model
     from da_jax.storage.model_folders import check_target
 
     create_model(name)  # raises if it is unknown
     check_target(output)
-    with torch_file.open_checkpoint(source) as file:
-        converted = read(name, file, str(source), num_classes)
-    save(converted, output)
-    print(f"{name} of {num_classes} classes is in {output}")
+    with open_checkpoint(source) as file:
+        converted = read(name, file, str(source), options)
+    save(converted, output, options.dataset)
+    print(f"{name} of {options.num_classes} classes is in {output}")
 
 
-def convert_release(source: Path, output: Path, num_classes: int) -> None:
+def convert_release(source: Path, output: Path, options: Options = DEFAULTS) -> None:
     """Converts all teachers of an archive, or none, to `output/NAME`."""
     from tqdm import tqdm
 
@@ -87,43 +128,47 @@ def convert_release(source: Path, output: Path, num_classes: int) -> None:
         teachers = []
         for name in tqdm(release.models, unit="teacher", disable=None):
             with release.open(name) as file:
-                teachers.append(read(name, file, release.name(name), num_classes))
+                teachers.append(read(name, file, release.name(name), options))
+    dataset = options.dataset
+    if dataset is None and options.num_classes == NUM_CLASSES:
+        dataset = "cifar100"  # of which mdistiller released teachers
     for teacher in teachers:
-        save(teacher, output / teacher.model.name)
+        save(teacher, output / teacher.model.name, dataset)
     print(table(teachers))
     print(f"{len(teachers)} teachers are in {output}")
 
 
-def read(name: str, file: IO[bytes], label: str, num_classes: int) -> Converted:
+def read(name: str, file: IO[bytes], label: str, options: Options) -> Converted:
     """Reads a checkpoint as architecture `name`.
 
     Args:
       name: a key of `da_jax.models.MODELS`.
       file: the checkpoint.
       label: its name in messages.
-      num_classes: the expected number of classes.
+      options: the expected number of classes, and the file's entry.
 
     Raises:
       UserError: it is damaged, doesn't fit, or has another number of classes.
     """
-    from da_jax.convert import state_dict, torch_file
+    from da_jax.convert import checkpoint_file, state_dict
     from da_jax.storage.model_folders import Model
 
-    arrays = torch_file.load_state_dict(file, label)
-    found = state_dict.num_classes(name, arrays)
+    arrays = checkpoint_file.load_arrays(file, label, options.entry)
     try:
+        found = state_dict.num_classes(name, arrays)
         variables = state_dict.convert_state_dict(name, arrays)
     except UserError as error:
         raise UserError(f"{label}: {error}") from error
-    if found != num_classes:
+    if found != options.num_classes:
         raise UserError(
-            f"{label} has {found} classes, not {num_classes}; if that is what you want,"
-            f" add --num_classes {found}"
+            f"{label} has {found} classes, not {options.num_classes}; if that is what"
+            f" you want, add --num_classes {found}"
         )
-    return Converted(Model(name, found, variables), label, torch_file.sha256(file))
+    model = Model(name, found, state_dict.to_float32(variables))
+    return Converted(model, label, checkpoint_file.sha256(file))
 
 
-def save(converted: Converted, output: Path) -> None:
+def save(converted: Converted, output: Path, dataset: str | None) -> None:
     """Writes a model folder with its provenance."""
     from da_jax.storage.model_folders import save_model
 
@@ -131,6 +176,8 @@ def save(converted: Converted, output: Path) -> None:
         "source": converted.source,
         "source_sha256": converted.sha256,
     }
+    if dataset:
+        provenance["dataset"] = dataset
     save_model(output, converted.model, provenance)
 
 

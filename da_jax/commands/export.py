@@ -19,6 +19,8 @@ from da_jax.commands.command_line import (
     Parser,
     add_to_tables,
     exit_on_error,
+    model_folder,
+    start_jax,
 )
 
 
@@ -27,13 +29,12 @@ def parse_arguments() -> argparse.Namespace:
     from da_jax.storage.model_formats import FORMATS
 
     parser = Parser(
-        prog="python -m da_jax.export",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "checkpoint",
-        type=Path,
+        type=model_folder,
         metavar="RUN",
         help="the folder of a run (its best student) or of a model",
     )
@@ -60,6 +61,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     from da_jax.analysis.report.runs import is_run_folder, read_run
     from da_jax.storage.files import read_json
     from da_jax.training.metrics import evaluated_top1
+    from da_jax.training.results import weights_entry
 
     if not is_run_folder(checkpoint):
         return read_json(checkpoint / "model.json")
@@ -67,6 +69,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
     if run.config is None:  # damaged, but the weights have their own checksums
         return {}
     origin = {"run": run.config["name"], "dataset": run.config["dataset"]}
+    origin |= weights_entry(run.config)
     if not run.seeds:
         return origin
     best = max(run.seeds, key=lambda seed: evaluated_top1(seed["best"]))
@@ -77,6 +80,7 @@ def provenance(checkpoint: Path, last: bool) -> dict[str, Any]:
 def main() -> None:
     """Exports the weights to a new folder."""
     arguments = parse_arguments()
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.storage.model_folders import check_target, load_model, save_model

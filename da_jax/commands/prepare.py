@@ -5,6 +5,7 @@ python -m da_jax.prepare --dataset cifar100 --archive cifar-100-binary.tar.gz
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from da_jax.commands.command_line import (
     Parser,
@@ -12,12 +13,13 @@ from da_jax.commands.command_line import (
 )
 from da_jax.data import locations
 
+if TYPE_CHECKING:
+    from da_jax.data.cifar_archive import Archive
+
 
 def parse_arguments() -> argparse.Namespace:
     """Parses the command line."""
-    parser = Parser(
-        prog="python -m da_jax.prepare", description=__doc__.splitlines()[0]
-    )
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument("--dataset", choices=["cifar100"], required=True)
     parser.add_argument(
         "--archive",
@@ -43,8 +45,17 @@ def main() -> None:
     from da_jax.data.cifar_archive import read_archive
 
     target = locations.prepared_cifar100(data_dir)
-    if target.exists():
-        print(f"CIFAR-100 is already prepared in {target}")
-        return
-    cifar100.prepare(read_archive(arguments.archive), data_dir)
-    print(f"CIFAR-100 is prepared in {target}: 50,000 training and 10,000 test images")
+    if not target.exists():
+        archive = read_archive(arguments.archive)
+        with cifar100.locked(data_dir):
+            if not target.exists():  # another process may have been faster
+                cifar100.prepare(archive, data_dir)
+                print(f"CIFAR-100 is prepared in {target}: {contents(archive)}")
+                return
+    print(f"CIFAR-100 is already prepared in {target}")
+
+
+def contents(archive: "Archive") -> str:
+    """Counts the images of an archive."""
+    train, test = len(archive.train.images), len(archive.test.images)
+    return f"{train:,} training and {test:,} test images"

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 def parse_arguments() -> argparse.Namespace:
     """Parses the command line."""
-    parser = Parser(prog="python -m da_jax.report", description=__doc__.splitlines()[0])
+    parser = Parser(description=__doc__.splitlines()[0])
     parser.add_argument(
         "runs",
         metavar="RUN",

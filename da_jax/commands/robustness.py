@@ -20,6 +20,8 @@ from da_jax.analysis.robustness.settings import Settings
 from da_jax.commands.command_line import (
     add_to_tables,
     exit_on_error,
+    find_dataset,
+    start_jax,
 )
 from da_jax.commands.robustness_arguments import (
     OUTPUT,
@@ -35,6 +37,7 @@ from da_jax.errors import UserError
 from da_jax.storage.files import write_json
 
 if TYPE_CHECKING:
+    from da_jax.analysis.pretrained import Pretrained
     from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
 
 
@@ -48,6 +51,12 @@ def load_comparison(arguments: argparse.Namespace) -> "Comparison":
     from da_jax.analysis.robustness.measurements import Comparison, NamedNetwork
     from da_jax.data import load_dataset
 
+    # The modules that their folders name may add the data set.
+    teacher = load_pretrained(arguments.teacher.folder)
+    students = [
+        load_pretrained(student.folder, last=arguments.last)
+        for student in arguments.student
+    ]
     data = load_dataset(arguments.dataset, locations.data_dir(arguments.data_dir))
     size = len(data.test.labels)
     if (arguments.num_images or 0) > size:
@@ -56,15 +65,14 @@ def load_comparison(arguments: argparse.Namespace) -> "Comparison":
             f" {size} test images"
         )
 
-    def load(source: NamedFolder, last: bool = False) -> NamedNetwork:
-        loaded = load_pretrained(source.folder, last=last)
-        loaded.check_fits(arguments.dataset, data.num_classes)
-        return NamedNetwork(source.name, loaded, data.preprocessing)
+    def named(source: NamedFolder, network: "Pretrained") -> NamedNetwork:
+        network.check_fits(arguments.dataset, data.num_classes)
+        return NamedNetwork(source.name, network, data.preprocessing)
 
     count = arguments.num_images or size
     return Comparison(
-        students=[load(student, arguments.last) for student in arguments.student],
-        teacher=load(arguments.teacher),
+        students=list(map(named, arguments.student, students)),
+        teacher=named(arguments.teacher, teacher),
         examples=type(data.test)(*(array[:count] for array in data.test)),
         settings=Settings(
             steps=arguments.steps,
@@ -142,16 +150,14 @@ def main() -> None:
     check_networks(arguments.student, arguments.teacher)
     output = arguments.output or arguments.student[0].folder / OUTPUT
     check_output(output)
-    data_dir = locations.data_dir(arguments.data_dir)
-    if missing := locations.missing_dataset(arguments.dataset, data_dir):
-        raise UserError(missing)
+    networks = (arguments.teacher, *arguments.student)
+    folders = [network.folder for network in networks]
+    arguments.dataset = find_dataset(arguments, folders)
     if not arguments.no_figure and (missing := missing_matplotlib()):
         raise UserError(f"{missing}, or leave out the figure with --no_figure")
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
-    from da_jax.training.compilation import configure_compiler
-
-    configure_compiler()
     comparison = load_comparison(arguments)
     results = describe(comparison, arguments.dataset)
     try:

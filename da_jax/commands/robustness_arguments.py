@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from da_jax.analysis.robustness.settings import PARTS, Settings
-from da_jax.commands.command_line import Parser, add_data_options
+from da_jax.commands.command_line import Parser, add_data_options, model_folder
 from da_jax.errors import UserError, unknown_name
+from da_jax.storage.descriptions import unconverted
 
 DEFAULTS = Settings()
 OUTPUT = "robustness"
@@ -27,8 +28,8 @@ class NamedFolder(NamedTuple):
         """Parses it; the name of an existing folder may contain an =."""
         name, equals, folder = text.partition("=")
         if not equals or Path(text).is_dir():
-            return cls(Path(text).absolute().name, Path(text))
-        return cls(name, Path(folder))
+            return cls(Path(text).absolute().name, model_folder(text))
+        return cls(name, model_folder(folder))
 
 
 def _number(
@@ -67,7 +68,6 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
       UserError: an argument is missing or invalid.
     """
     parser = Parser(
-        prog="python -m da_jax.robustness",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -170,8 +170,9 @@ def check_networks(students: list[NamedFolder], teacher: NamedFolder) -> None:
     ]:
         if not network.folder.is_dir():
             raise UserError(
-                f"--{role} {network.folder} is not a folder; give that of a converted"
-                " model or of a run"
+                unconverted(network.folder)
+                or f"--{role} {network.folder} is not a folder; give that of a"
+                " converted model or of a run"
             )
         if network.name in named:
             raise UserError(

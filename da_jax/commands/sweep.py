@@ -1,9 +1,10 @@
-"""Searches for hyperparameters: `python -m da_jax.sweep --config=configs/digits.py`.
+"""Searches for hyperparameters: `python -m da_jax.sweep --config=digits`.
 
 Bayesian search with early stopping (Optuna's TPE sampler and Hyperband pruner) on what
 is held out of the training set; the test set isn't read. The study is in WORKDIR: the
 same command resumes it, and other processes may join it at any time. With --storage it
-is in a database, for machines without a shared disk.
+is in a database, for machines without a shared disk. `--help=config` lists all fields
+of the config, with defaults and ranges.
 """
 
 import contextlib
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from da_jax.commands.command_line import exit_on_error
+from da_jax.commands.command_line import exit_on_error, start_jax
+from da_jax.commands.config_help import print_help
 from da_jax.config import command_line
 from da_jax.config.prerequisites import check_prerequisites
-from da_jax.errors import UserError
-from da_jax.training.compilation import configure_compiler
+from da_jax.errors import UserError, install_command
 
 if TYPE_CHECKING:
     from da_jax.search.search import Search
@@ -50,9 +51,12 @@ _STORAGE = flags.DEFINE_string(
 
 @exit_on_error()
 def main() -> None:
+    print_help(sys.argv)
     command_line.parse_flags(sys.argv, __name__)
-    configure_compiler()  # before a module of config.imports uses JAX
-    config = command_line.read_config()
+    from da_jax.config.completion import complete  # imported late, for a fast --help
+
+    start_jax()  # before a module of config.imports uses JAX
+    config = complete(command_line.read_config())
     workdir = Path(_WORKDIR.value or f"runs/{config.name}_sweep")
     check_prerequisites(config)
     try:
@@ -60,15 +64,17 @@ def main() -> None:
         import plotly  # noqa: F401
     except ImportError as error:
         raise UserError(
-            f"a search takes {error.name}: pip install -e '.[sweep]'"
+            f"a search takes {error.name}: {install_command('sweep')}"
         ) from None
     from da_jax.config.checks import check_config
+    from da_jax.config.workdir import check_workdir
     from da_jax.search import space as spaces
     from da_jax.search.search import Search
     from da_jax.search.storage import create_storage, storage_errors
-    from da_jax.search.trials import FILE, Trials
+    from da_jax.search.trials import FILE, FILES, Trials
 
     check_config(config)
+    check_workdir(workdir, FILES)
     tables = spaces.read_space(_SPACE.value)
     space = spaces.create_space(tables, config)
     storage = create_storage(_STORAGE.value) if _STORAGE.value else None

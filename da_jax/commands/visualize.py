@@ -17,7 +17,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from da_jax.commands.command_line import add_to_tables, exit_on_error
+from da_jax.commands.command_line import (
+    add_to_tables,
+    exit_on_error,
+    find_dataset,
+    start_jax,
+)
 from da_jax.commands.visualize_arguments import (
     NUM_CLASSES,
     PARTS,
@@ -93,8 +98,12 @@ def load_visualization_data(arguments: argparse.Namespace) -> "VisualizationData
     from da_jax.analysis.pretrained import load_pretrained
     from da_jax.data import load_dataset
 
+    folders = (arguments.teacher, *arguments.student)
+    networks = [load_pretrained(folder, last=arguments.last) for folder in folders]
     data_dir = locations.data_dir(arguments.data_dir)
     dataset = load_dataset(arguments.dataset, data_dir)
+    for network in networks:
+        network.check_fits(arguments.dataset, dataset.num_classes)
     options = PictureOptions(
         images=choose_images(arguments, len(dataset.test.labels)),
         steps=arguments.steps,
@@ -103,10 +112,6 @@ def load_visualization_data(arguments: argparse.Namespace) -> "VisualizationData
         images_per_class=arguments.images_per_class,
         seed=arguments.seed,
     )
-    folders = (arguments.teacher, *arguments.student)
-    networks = [load_pretrained(folder, last=arguments.last) for folder in folders]
-    for network in networks:
-        network.check_fits(arguments.dataset, dataset.num_classes)
     return VisualizationData(networks[0], networks[1:], dataset, options)
 
 
@@ -149,12 +154,13 @@ def main() -> None:
     """Draws what the command line asks for, and writes visualize.json."""
     arguments = parse_arguments(__doc__)
     check_arguments(arguments)
+    folders = (arguments.teacher, *arguments.student)
+    arguments.dataset = find_dataset(arguments, folders)
+    start_jax()
     if arguments.config:
         add_to_tables(arguments.config)
     from da_jax.storage.files import write_json
-    from da_jax.training.compilation import configure_compiler
 
-    configure_compiler()
     data = load_visualization_data(arguments)
     parts = [part for part in PARTS if part in arguments.only]
     drawn = draw(data, parts, arguments.output, arguments.dpi)

@@ -5,10 +5,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from da_jax.commands.command_line import Parser, add_data_options
+from da_jax.commands.command_line import Parser, add_data_options, model_folder
 from da_jax.config.prerequisites import missing_matplotlib
-from da_jax.data import locations
 from da_jax.errors import UserError, unknown_name
+from da_jax.storage.descriptions import unconverted
 
 PARTS = ("gallery", "tsne", "correlation", "per_class")
 NUM_CLASSES = 10
@@ -22,7 +22,6 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
       UserError: an argument is missing or invalid.
     """
     parser = Parser(
-        prog="python -m da_jax.visualize",
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -49,13 +48,16 @@ def parse_arguments(description: str | None) -> argparse.Namespace:
 def _add_networks(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--student",
-        type=Path,
+        type=model_folder,
         action="append",
         required=True,
         help="the folder of a run or a model; twice, to compare two, such as KD and DA",
     )
     parser.add_argument(
-        "--teacher", type=Path, required=True, help="the folder of a model or a run"
+        "--teacher",
+        type=model_folder,
+        required=True,
+        help="the folder of a model or a run",
     )
     parser.add_argument(
         "--last", action="store_true", help="of runs: the last students, not the best"
@@ -150,11 +152,7 @@ def check_arguments(arguments: argparse.Namespace) -> None:
             raise UserError(message)
     for folder in (*students, arguments.teacher):
         if not folder.is_dir():
-            raise UserError(f"{folder} is neither a converted model nor a run")
-    data_dir = locations.data_dir(arguments.data_dir)
-    for missing in (
-        locations.missing_dataset(arguments.dataset, data_dir),
-        missing_matplotlib(),
-    ):
-        if missing:
-            raise UserError(missing)
+            other = f"{folder} is neither a converted model nor a run"
+            raise UserError(unconverted(folder) or other)
+    if missing := missing_matplotlib():
+        raise UserError(missing)

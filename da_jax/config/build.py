@@ -12,6 +12,7 @@ from da_jax import declarations
 from da_jax.augmentations import AUGMENTATIONS
 from da_jax.augmentations.disagreement import DisagreementAugmentation
 from da_jax.config.defaults import sections_in_use
+from da_jax.config.init_checkpoint import load_init_checkpoint
 from da_jax.config.record import to_record
 from da_jax.data import Dataset, Examples, hold_out, load_dataset, locations, take_part
 from da_jax.errors import UserError
@@ -20,7 +21,7 @@ from da_jax.models import check_axis, check_logits, create_model
 from da_jax.models.forward import Variables
 from da_jax.models.network import PRECISIONS
 from da_jax.storage.model_folders import load_model
-from da_jax.training.optimizers import OptimizerHyperparameters
+from da_jax.training.optimizers import Optimizer, OptimizerHyperparameters
 from da_jax.training.parallel import PmappedSteps, batch_axis
 from da_jax.training.run import Names, Options, Run, epoch_batches
 from da_jax.training.state import Hyperparameters, Task
@@ -70,8 +71,8 @@ def build_run(
       teacher: see `load_teacher`.
 
     Raises:
-      UserError: batches or seeds can't be spread over the devices evenly, or there
-        aren't enough examples to hold out.
+      UserError: batches or seeds can't be spread over the devices evenly, there aren't
+        enough examples to hold out, or `init_checkpoint` doesn't fit.
     """
     dataset, eval_examples, split = split_data(config, dataset)
     batches = epoch_batches(
@@ -110,6 +111,7 @@ def build_run(
         replicated_hyperparameters=steps.replicate_students(
             [hyperparameters] * config.num_seeds
         ),
+        start=load_init_checkpoint(config, task, dataset.num_classes),
     )
 
 
@@ -171,7 +173,14 @@ def create_task(config: ConfigDict, dataset: Dataset) -> Task:
         ),
         preprocessing=dataset.preprocessing,
         augmentation=augmentation(**of_augmentation),
-        optimizer=config.optimizer.name,
+        optimizer=Optimizer(
+            name=config.optimizer.name,
+            schedule=config.optimizer.schedule,
+            clips=config.optimizer.clip_norm > 0,
+            decay_bias_and_norm=config.optimizer.decay_bias_and_norm,
+        ),
+        smooth_labels=config.label_smoothing > 0,
+        average_weights=config.ema_decay > 0,
         num_examples=len(dataset.train.labels),
         image_shape=(height, width, channels),
         axis_name=axis_name,
@@ -186,19 +195,30 @@ def create_hyperparameters(config: ConfigDict, steps_per_epoch: int) -> Hyperpar
     _, of_augmentation = declarations.split(
         AUGMENTATIONS[config.augmentation], _augmentation_section(config)
     )
-    optimizer = config.optimizer
     return Hyperparameters(
         method=of_method,
         augmentation=of_augmentation,
-        optimizer=OptimizerHyperparameters(
-            learning_rate=optimizer.learning_rate,
-            decay_rate=optimizer.decay_rate,
-            decay_steps=np.array(optimizer.decay_epochs, np.int32) * steps_per_epoch,
-            momentum=optimizer.momentum,
-            weight_decay=optimizer.weight_decay,
-            dot_delta=optimizer.dot_delta,
-        ),
+        optimizer=_optimizer_hyperparameters(config, steps_per_epoch),
         steps_per_epoch=steps_per_epoch,
+        label_smoothing=config.label_smoothing,
+        ema_decay=config.ema_decay,
+    )
+
+
+def _optimizer_hyperparameters(
+    config: ConfigDict, steps_per_epoch: int
+) -> OptimizerHyperparameters:
+    optimizer = config.optimizer
+    return OptimizerHyperparameters(
+        learning_rate=optimizer.learning_rate,
+        decay_rate=optimizer.decay_rate,
+        decay_steps=np.array(optimizer.decay_epochs, np.int32) * steps_per_epoch,
+        momentum=optimizer.momentum,
+        weight_decay=optimizer.weight_decay,
+        dot_delta=optimizer.dot_delta,
+        warmup_steps=optimizer.warmup_epochs * steps_per_epoch,
+        num_steps=config.num_epochs * steps_per_epoch,
+        clip_norm=optimizer.clip_norm,
     )
 
 

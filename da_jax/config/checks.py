@@ -5,70 +5,13 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from da_jax import declarations
-from da_jax.ascent.disagreement import DIVERGENCES
 from da_jax.augmentations import AUGMENTATIONS
+from da_jax.config.fields import FIELDS
 from da_jax.config.record import flatten
-from da_jax.data import DATASETS
-from da_jax.declarations import (
-    AT_LEAST_ONE,
-    BELOW_ONE,
-    NOT_NEGATIVE,
-    POSITIVE,
-    Range,
-)
+from da_jax.declarations import NOT_NEGATIVE, Names, Range
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS
 from da_jax.models import MODELS
-from da_jax.models.network import PRECISIONS
-from da_jax.training.optimizers import OPTIMIZERS
-from da_jax.training.parallel import PARALLEL
-from da_jax.training.weights_and_biases import MODES
-
-NAMES: dict[str, tuple[str, Any]] = {
-    "dataset": ("dataset", DATASETS),
-    "student": ("model", MODELS),
-    "teacher.model": ("model", MODELS),
-    "method": ("method", METHODS),
-    "augmentation": ("augmentation", AUGMENTATIONS),
-    "precision": ("precision", PRECISIONS),
-    "parallel": ("split over the devices", PARALLEL),
-    "optimizer.name": ("optimizer", OPTIMIZERS),
-    "disagreement.divergence": ("divergence", DIVERGENCES),
-    "wandb.mode": ("mode", MODES),
-}
-"""Fields that name an entry of a table: what it is called, and the table."""
-
-OPTIONAL_NAMES = ("teacher.model", "wandb.mode")
-"""Those of these fields that may be empty."""
-
-SEED = Range(lambda value: 0 <= value < 2**32, "from 0 to 2**32 - 1")
-
-RANGES: dict[str, Range] = {
-    "seed": SEED,
-    "num_seeds": AT_LEAST_ONE,
-    "train_size": Range(lambda value: value >= 0, "at least 0 (0: all)"),
-    "train_seed": SEED,
-    "validation_size": NOT_NEGATIVE,
-    "validation_seed": SEED,
-    "num_epochs": AT_LEAST_ONE,
-    "batch_size": Range(lambda value: value >= 2, "at least 2"),
-    "eval_batch_size": AT_LEAST_ONE,
-    "steps_per_call": Range(lambda value: value >= 0, "at least 0 (0: automatic)"),
-    "profile_steps": Range(lambda value: value >= 0, "at least 0 (0: no trace)"),
-    "gallery_every": Range(lambda value: value >= 0, "at least 0 (0: never)"),
-    "eval_every": AT_LEAST_ONE,
-    "checkpoint_every": AT_LEAST_ONE,
-    "optimizer.learning_rate": POSITIVE,
-    "optimizer.momentum": BELOW_ONE,
-    "optimizer.weight_decay": NOT_NEGATIVE,
-    "optimizer.dot_delta": BELOW_ONE,
-    "optimizer.decay_rate": Range(lambda value: 0 < value <= 1, "above 0, at most 1"),
-    "optimizer.decay_epochs": Range(
-        lambda value: list(value) == sorted(set(value)) and min(value, default=1) >= 1,
-        "epochs from 1 on, each later than the one before",
-    ),
-}
-"""What the values of fields may be."""
 
 
 def check_config(config: ConfigDict) -> None:
@@ -78,11 +21,9 @@ def check_config(config: ConfigDict) -> None:
       UserError: names the field, what it holds and what it may hold.
     """
     fields = dict(flatten(config.to_dict()))
-    for field, (kind, known) in NAMES.items():
-        optional = field in OPTIONAL_NAMES and not fields[field]
-        if not optional and fields[field] not in known:
-            raise unknown_name(f"{kind} in config.{field}", fields[field], known)
-    for field, allowed in (RANGES | _declared_ranges(config)).items():
+    for field, declared in FIELDS.items():
+        _check_range(field, fields[field], declared.range)
+    for field, allowed in _declared_ranges(config).items():
         if field in fields:
             _check_range(field, fields[field], allowed)
     if config.profile_steps and config.num_epochs < 2:
@@ -95,6 +36,7 @@ def check_config(config: ConfigDict) -> None:
             "config.gallery_every shows where student and teacher disagree, but"
             " config.teacher.model is empty"
         )
+    _check_recipe(config)
     uses_teacher = (
         METHODS[config.method].uses_teacher
         or AUGMENTATIONS[config.augmentation].uses_teacher
@@ -107,21 +49,36 @@ def check_config(config: ConfigDict) -> None:
         )
 
 
-def _check_range(field: str, value: Any, allowed: Range) -> None:
-    if not allowed.contains(value):
+def _check_recipe(config: ConfigDict) -> None:
+    warmup_epochs, num_epochs = config.optimizer.warmup_epochs, config.num_epochs
+    if warmup_epochs >= num_epochs:
         raise UserError(
-            f"config.{field} is {value!r}; it must be {allowed.description}"
+            f"config.optimizer.warmup_epochs is {warmup_epochs:g}, but"
+            f" config.num_epochs is {num_epochs}; the warm-up must be shorter"
+        )
+    if config.label_smoothing and not config.use_labels:
+        raise UserError(
+            f"config.label_smoothing is {config.label_smoothing:g}, but"
+            " config.use_labels=False drops the cross-entropy; set one of them only"
         )
 
 
-def _declared_ranges(config: ConfigDict) -> dict[str, Range]:
+def _check_range(field: str, value: Any, allowed: Range | Names) -> None:
+    if allowed.contains(value):
+        return
+    if isinstance(allowed, Names):
+        raise unknown_name(f"{allowed.kind} in config.{field}", value, allowed.table)
+    raise UserError(f"config.{field} is {value!r}; it must be {allowed.description}")
+
+
+def _declared_ranges(config: ConfigDict) -> dict[str, Range | Names]:
     """The ranges of the sections of the method and of all augmentations.
 
     Numbers that a method doesn't declare are at least 0.
     """
     method: Any = METHODS[config.method]
     undeclared = config.get(config.method, {})
-    ranges = {
+    ranges: dict[str, Range | Names] = {
         f"{config.method}.{name}": NOT_NEGATIVE
         for name, value in undeclared.items()
         if type(value) in (int, float)

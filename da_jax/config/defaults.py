@@ -1,30 +1,10 @@
-"""The fields of every config, with the original's defaults.
-
-The sections of methods and augmentations come from what their classes declare.
-"""
-
-from typing import Any
+"""A config with every field, and its sections."""
 
 from ml_collections import ConfigDict
 
 from da_jax.augmentations import AUGMENTATIONS
-from da_jax.declarations import section
+from da_jax.config.fields import FIELDS, config_section, sections
 from da_jax.methods import METHODS
-
-
-def sections(table: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the config section of each class that declares fields, by name."""
-    made = {name: section(cls) for name, cls in table.items()}
-    return {
-        name: fields
-        for name, fields in made.items()
-        if fields and config_section(table, name) == name
-    }
-
-
-def config_section(table: dict[str, Any], name: str) -> str:
-    """Returns the name of a class's config section: its own, or one that it shares."""
-    return str(getattr(table[name], "config_section", name))
 
 
 def sections_in_use(config: ConfigDict) -> dict[str, str]:
@@ -38,50 +18,15 @@ def sections_in_use(config: ConfigDict) -> dict[str, str]:
 def defaults(name: str, student: str) -> ConfigDict:
     """Returns a config with every field. The run `name` has no teacher yet."""
     config = ConfigDict()
-    config.name = name  # of the default folder, runs/NAME
-    config.imports = ()  # modules that define what isn't bundled
-    config.seed = 0
-    config.num_seeds = 1  # students side by side, of seeds seed, seed + 1, …
-    config.parallel = "batch"  # what is spread over several devices; or "seeds"
-    config.dataset = "cifar100"
-    config.data_dir = ""  # TFDS's folder; empty for its default
-    config.train_size = 0  # how many training examples; 0: all
-    config.train_seed = 0  # which ones
-    config.validation_size = 0  # of them, held out to choose the epoch on
-    config.validation_seed = 0  # which ones
-    config.student = student
-    config.teacher = ConfigDict()
-    config.teacher.model = ""
-    config.teacher.checkpoint = ""  # a converted model's folder, or a run's
-
-    config.method = "KD"
+    for field, declared in FIELDS.items():
+        *of_section, last = field.split(".")
+        section = config
+        for each in of_section:
+            if each not in section:
+                section[each] = ConfigDict()
+            section = section[each]
+        section[last] = declared.default
+    config.name, config.student = name, student
     config.update(sections(METHODS))
-    config.use_labels = True  # False drops the cross-entropy of distillation
-    config.augmentation = "disagreement"  # or another key of AUGMENTATIONS
     config.update(sections(AUGMENTATIONS))
-
-    config.precision = "tensorfloat32"  # PyTorch's default; or "float32", "bfloat16"
-
-    config.num_epochs = 240
-    config.batch_size = 64  # of a student, over all devices; part of the algorithm
-    config.drop_remainder = True  # of an epoch's last, short batch
-    config.eval_batch_size = 500
-    config.eval_every = 1  # epochs; the last is always evaluated
-    config.checkpoint_every = 1  # epochs
-    config.steps_per_call = 0  # steps of a program; 0: 1 on CPUs, else the epoch
-    config.profile_steps = 0  # of the second epoch, traced into WORKDIR/profile
-    config.gallery_every = 0  # epochs: test images on their ascent, for TensorBoard
-
-    config.wandb = ConfigDict()  # Weights & Biases, with the extra `wandb`
-    config.wandb.mode = ""  # or "offline", "online"
-    config.wandb.project = "da-jax"
-
-    config.optimizer = ConfigDict()
-    config.optimizer.name = "sgd"  # or "dot", with a momentum for each of two gradients
-    config.optimizer.dot_delta = 0.075  # by how much these differ from the momentum
-    config.optimizer.learning_rate = 0.05
-    config.optimizer.momentum = 0.9
-    config.optimizer.weight_decay = 5e-4
-    config.optimizer.decay_epochs = (150, 180, 210)
-    config.optimizer.decay_rate = 0.1
     return config

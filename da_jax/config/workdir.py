@@ -2,7 +2,7 @@
 
 import contextlib
 import fcntl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,35 @@ from da_jax.config.record import differing_configs, differing_fields, to_record
 from da_jax.errors import UserError
 from da_jax.storage.files import read_json, write_json
 
+LOCK = "lock"
+"""The file of a run's folder that its process locks."""
+
+
+def check_workdir(workdir: Path, own: Collection[str]) -> None:
+    """Refuses a folder that holds other things than a run or a study.
+
+    Args:
+      workdir: the folder; it needn't exist.
+      own: names that may be there before `config.json` is. Hidden files may be too.
+
+    Raises:
+      UserError: it holds other things, or isn't a folder.
+    """
+    if not workdir.exists() or (workdir / "config.json").exists():
+        return
+    try:
+        names = sorted(path.name for path in workdir.iterdir())
+    except OSError as error:
+        raise UserError(
+            f"--workdir {workdir} can't be written: {error.strerror}"
+        ) from error
+    foreign = [n for n in names if n not in own and not n.startswith(".")]
+    if foreign:
+        raise UserError(
+            f"--workdir {workdir} has other files, such as {foreign[0]}; choose a new"
+            " or an empty folder"
+        )
+
 
 @contextlib.contextmanager
 def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
@@ -20,11 +49,12 @@ def claimed(workdir: Path, config: ConfigDict) -> Iterator[None]:
 
     Raises:
       UserError: it holds a run of another config, with the fields that differ, or
-        another process has locked it.
+        other files; or another process has locked it.
     """
+    check_workdir(workdir, {LOCK})
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / "lock").open("a")
+        file = (workdir / LOCK).open("a")
     except OSError as error:
         raise UserError(
             f"--workdir {workdir} can't be written: {error.strerror}"

@@ -4,6 +4,8 @@ The data set that TFDS has prepared is read once and written in the official ord
 `DATA_DIR/da_jax/cifar100-VERSION.npz`, which is read without TFDS and TensorFlow.
 """
 
+import contextlib
+import fcntl
 import io
 import logging
 import os
@@ -82,6 +84,28 @@ def archived_arrays(archive: Archive) -> dict[str, np.ndarray]:
         arrays[f"{split}_images"] = records.images
         arrays[f"{split}_labels"] = records.fine.astype(np.int32)
     return arrays
+
+
+@contextlib.contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Lets one process at a time prepare the data set; warns if this one must wait.
+
+    Raises:
+      UserError: the folder can't be written.
+    """
+    path = locations.cached_cifar100(data_dir).with_suffix(".lock")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    except OSError as error:
+        raise UserError(f"{data_dir} can't be written: {error.strerror}") from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            logger.warning("another process is preparing CIFAR-100; waiting for it")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def prepare(archive: Archive, data_dir: Path) -> None:

@@ -35,6 +35,6 @@ def missing_dataset(name: str, data_dir: Path) -> str | None:
         return None
     return (
         f"CIFAR-100 is not in {data_dir}: download cifar-100-binary.tar.gz from"
-        f" {CIFAR100_PAGE} and run `python -m da_jax.prepare --dataset cifar100"
+        f" {CIFAR100_PAGE} and run `da-jax prepare --dataset cifar100"
         f" --archive cifar-100-binary.tar.gz --data_dir {data_dir}`"
     )

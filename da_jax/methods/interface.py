@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import optax
 
 from da_jax import losses
 from da_jax.data.batch import device_share
@@ -43,6 +45,7 @@ class MethodInputs(NamedTuple):
       teacher_norms: see `da_jax.models.network.Network.norms_before_relu`.
       strong: the outputs for RandAugment's view of the same examples, for methods with
         `Method.strong_view`.
+      label_smoothing: of the labels in the cross-entropy, a scalar; None for none.
     """
 
     student: Outputs
@@ -53,6 +56,20 @@ class MethodInputs(NamedTuple):
     epoch: jax.Array
     teacher_norms: list[Norm]
     strong: ViewOutputs | None = None
+    label_smoothing: jax.typing.ArrayLike | None = None
+
+
+def cross_entropy(logits: jax.Array, inputs: MethodInputs) -> jax.Array:
+    """Computes the mean cross-entropy of logits `[B, K]` against the inputs' labels.
+
+    With label smoothing ε the targets are 1 − ε of the label and ε spread evenly over
+    all classes.
+    """
+    if inputs.label_smoothing is None:
+        return losses.cross_entropy(logits, inputs.labels)
+    one_hot = jax.nn.one_hot(inputs.labels, logits.shape[-1], dtype=logits.dtype)
+    targets = optax.smooth_labels(one_hot, inputs.label_smoothing)
+    return jnp.mean(optax.softmax_cross_entropy(logits, targets))
 
 
 class Method(Part, kw_only=True):
@@ -88,11 +105,14 @@ class Method(Part, kw_only=True):
           UserError: a network lacks features that the method needs.
         """
         self._check(inputs)
-        cross_entropy = losses.cross_entropy(inputs.student.logits, inputs.labels)
         return {
-            "loss_ce": cross_entropy * weights["ce_weight"],
+            "loss_ce": self.cross_entropy(inputs) * weights["ce_weight"],
             **self.distillation(inputs, weights),
         }
+
+    def cross_entropy(self, inputs: MethodInputs) -> jax.Array:
+        """Computes the student's mean cross-entropy, with smoothed labels if set."""
+        return cross_entropy(inputs.student.logits, inputs)
 
     def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
         """Computes the other terms; a term `loss_ce` replaces the base class's."""

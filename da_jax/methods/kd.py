@@ -29,7 +29,10 @@ class LogitMethod(Method):
         if self.logit_standardization:
             loss = losses.logit_standardization(loss)
         logits = inputs.student.logits, inputs.teacher.logits
-        return loss(*logits, inputs.labels, **options)
+        terms = loss(*logits, inputs.labels, **options)
+        if inputs.label_smoothing is not None:
+            terms["loss_ce"] = self.cross_entropy(inputs) * options["ce_weight"]
+        return terms
 
 
 class KD(LogitMethod):

@@ -2,7 +2,6 @@
 
 from typing import ClassVar
 
-from da_jax import losses
 from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
 
 
@@ -15,4 +14,4 @@ class Vanilla(Method):
     def __call__(self, inputs: MethodInputs, weights: Weights) -> Losses:
         """Computes `loss_ce`."""
         del weights
-        return {"loss_ce": losses.cross_entropy(inputs.student.logits, inputs.labels)}
+        return {"loss_ce": self.cross_entropy(inputs)}

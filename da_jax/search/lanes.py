@@ -37,9 +37,9 @@ class Quiet(Callbacks):
     def __init__(self, callbacks: Callbacks) -> None:
         self._callbacks = callbacks
 
-    def images_trained(self, count: int) -> None:
+    def images_processed(self, count: int) -> None:
         """Forwards the count."""
-        self._callbacks.images_trained(count)
+        self._callbacks.images_processed(count)
 
 
 class Lanes:
@@ -73,7 +73,9 @@ class Lanes:
         self._hyperparameters = [run.hyperparameters] * len(run.seeds)
         self._trainer = Trainer(
             run,
-            run.steps.create_train_states(run.options.seed, run.hyperparameters),
+            run.steps.create_train_states(
+                run.options.seed, run.hyperparameters, run.start
+            ),
             0,
             Quiet(callbacks),
             should_stop,
@@ -92,7 +94,7 @@ class Lanes:
         first = index * self._students
         for offset in range(self._students):
             students[first + offset] = steps.create_train_state(
-                config.seed + offset, hyperparameters
+                config.seed + offset, hyperparameters, self._run.start
             )
             self._hyperparameters[first + offset] = hyperparameters
         self._trainer.states = steps.replicate_students(students)

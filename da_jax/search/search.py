@@ -63,22 +63,22 @@ class Search:
         self._running: dict[int, optuna.Trial] = {}
 
     def _check_that_all_are_traced(self) -> None:
-        """Checks that all fields of the space are traced.
+        """Checks that all fields of the space are traced, at all their values.
 
         Raises:
           UserError: a field isn't.
         """
-        base = create_task(self.config, self._dataset)
         for field, distribution in self.space.items():
             changed = [
                 with_values(self.config, {field: value}) for value in ends(distribution)
             ]
-            tasks = [create_task(one, self._dataset) for one in changed]
+            tasks = {create_task(one, self._dataset) for one in changed}
             scalars = {str(create_hyperparameters(one, 100)) for one in changed}
-            if tasks != [base] * len(tasks) or len(scalars) < len(changed):
+            if len(tasks) > 1 or len(scalars) < len(changed):
                 raise UserError(
-                    f"the space's field {field} isn't a traced hyperparameter, so its"
-                    " trials can't share a program; use --parallel_trials=1"
+                    f"the space's field {field} isn't a traced hyperparameter for all"
+                    " of its values, so its trials can't share a program; use"
+                    " --parallel_trials=1"
                 )
 
     def run(self, trials: Trials, total: int, callbacks: SearchCallbacks) -> None:

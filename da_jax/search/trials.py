@@ -24,7 +24,10 @@ from da_jax.search.storage import create_storage
 
 STUDY = "da_jax"
 FILE = "study.db"
-"""The study in a folder: its name and its file."""
+LOCK = "lock"
+PROCESSES = "processes"
+FILES = (FILE, f"{FILE}-journal", LOCK, PROCESSES)
+"""What is in the folder of a study; SQLite has the journal while it writes."""
 JOINED = "joined"
 """A study's attribute: how many processes have joined it."""
 SEARCH = "search"
@@ -213,7 +216,7 @@ class Trials:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Excludes the other processes of this folder."""
-        with (self._folder / "lock").open("a") as file:
+        with (self._folder / LOCK).open("a") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
 

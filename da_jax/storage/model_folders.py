@@ -15,6 +15,8 @@ from typing import Any
 from da_jax.errors import UserError, unknown_name, unreadable
 from da_jax.imports import import_modules
 from da_jax.models import MODELS
+from da_jax.storage.bundled import locate
+from da_jax.storage.descriptions import read_description, unconverted
 from da_jax.storage.digests import Tree, digests, verify
 from da_jax.storage.files import read_json, write_json
 from da_jax.storage.model_formats import FORMATS, ORBAX
@@ -94,16 +96,19 @@ def load_model(directory: Path, *, last: bool = False) -> Model:
 
     Args:
       directory: a model folder or a run folder.
-      last: of a run, the student after the last epoch instead of at its best.
+      last: of a run, the student after the last epoch instead of at its best. Of a run
+        that averages its student, both are the average, which was evaluated.
 
     Raises:
       UserError: there is neither, it is damaged, or a module can't be imported.
     """
+    directory = locate(directory)
     if (directory / RUN_CHECKPOINTS).is_dir():
         return _load_from_run(directory, last)
     if not (directory / "model.json").is_file():
-        raise UserError(f"{directory} is neither a converted model nor a run")
-    description = read_json(directory / "model.json")
+        other = f"{directory} is neither a converted model nor a run"
+        raise UserError(unconverted(directory) or other)
+    description = read_description(directory)
     expected = read_json(directory / "sha256.json")
     try:
         imports = tuple(description.get("imports", ()))
@@ -132,7 +137,10 @@ def _load_from_run(directory: Path, last: bool) -> Model:
     variables = checkpoint.best[checkpoint.best_student]
     if last:
         student = checkpoint.students[checkpoint.best_student]
-        variables = {name: student[name] for name in ("params", "batch_stats")}
+        average = student.get("ema")
+        variables = average or {
+            name: student[name] for name in ("params", "batch_stats")
+        }
     return Model(
         checkpoint.model, checkpoint.num_classes, variables, checkpoint.imports
     )
@@ -149,10 +157,9 @@ def import_recorded(directory: Path, model: str) -> None:
       UserError: its description can't be read, or a module that an architecture which
         isn't bundled may need can't be imported.
     """
-    for name in ("model.json", "config.json"):
-        if (directory / name).is_file():
-            imports = tuple(read_json(directory / name).get("imports", ()))
-            return _import(directory, model, imports)
+    directory = locate(directory)
+    imports = tuple(read_description(directory).get("imports", ()))
+    _import(directory, model, imports)
 
 
 def _import(directory: Path, model: str, imports: tuple[str, ...]) -> None:

@@ -86,8 +86,9 @@ def _write_torch(path: Path, name: str, variables: Tree) -> None:
 
 def _read_torch(path: Path, name: str) -> Tree:
     from da_jax.convert import torch_file
+    from da_jax.convert.checkpoint_file import open_checkpoint
 
-    with torch_file.open_checkpoint(path) as file:
+    with open_checkpoint(path) as file:
         return _unnamed(name, torch_file.load_state_dict(file, str(path)))
 
 

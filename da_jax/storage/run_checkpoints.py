@@ -36,8 +36,9 @@ class RunCheckpoint:
     Attributes:
       model: the students' architecture.
       num_classes: the width of their logits.
-      students: the `TrainState` of each as nested dictionaries of numpy arrays.
-      best: the variables of each student at its best so far.
+      students: the `TrainState` of each, see `to_tree`.
+      best: the variables of each student at its best so far; those of its average, if
+        it has one.
       best_student: index of the best of them.
       history: the records of `metrics.jsonl`, one per epoch.
       imports: names of the modules that add the architecture to `MODELS`.
@@ -121,6 +122,18 @@ class RunCheckpoints:
             )
         return None
 
+    def latest(self) -> Path | None:
+        """Returns the folder of the newest checkpoint; None if there is no checkpoint.
+
+        Waits until it is written.
+
+        Raises:
+          UserError: it can't be written.
+        """
+        with self._writing():
+            self._manager.wait_until_finished()
+        return next(iter(self._directories()), None)
+
     def clean(self, whole: RunCheckpoint | None) -> None:
         """Makes room for new checkpoints. Only the process that trains may call it.
 
@@ -200,13 +213,26 @@ def _listed(numbered: Tree) -> list[Tree]:
 
 
 def to_tree(state: Any) -> Tree:
-    """Converts a Flax dataclass of arrays to nested dictionaries of numpy arrays."""
-    return jax.tree.map(np.asarray, flax.serialization.to_state_dict(state))
+    """Converts a Flax dataclass of arrays to nested dictionaries of numpy arrays.
+
+    Fields that are None are left out.
+    """
+    tree = flax.serialization.to_state_dict(state)
+    present = {name: field for name, field in tree.items() if field is not None}
+    return jax.tree.map(np.asarray, present)
 
 
 def from_tree(target: Any, tree: Tree) -> Any:
-    """Inverts `to_tree`, into the structure of `target`."""
-    return flax.serialization.from_state_dict(target, tree)
+    """Inverts `to_tree`, into the structure of `target`.
+
+    Fields that are None aren't stored. Metrics that an earlier version didn't have stay
+    those of `target`.
+    """
+    fields = dict.fromkeys(flax.serialization.to_state_dict(target))
+    metrics = {**to_tree(target)["metrics"], **tree["metrics"]}
+    return flax.serialization.from_state_dict(
+        target, fields | tree | {"metrics": metrics}
+    )
 
 
 def _digest_of_json(content: Any) -> str:

@@ -34,7 +34,8 @@ of each student, batch_size) to the states after these steps, and the first stud
 step counter."""
 
 Evaluate = Callable[..., tuple[Metrics, ...]]
-"""(networks, examples, batch_size) to the sums of each network's metrics."""
+"""(networks, examples, first batch, number of batches, batch_size) to the sums of each
+network's metrics."""
 
 
 def unrolled(task: Task, pmap: Pmap) -> TrainSteps:
@@ -133,24 +134,32 @@ def _unstack(tree: Any, length: int) -> tuple[Any, ...]:
 
 
 def evaluate_in_a_loop(task: Task, pmap: Pmap) -> Evaluate:
-    """Composes an evaluation on all examples, the networks one after the other."""
+    """Composes an evaluation on some batches, the networks one after the other."""
 
     def evaluate(
-        networks: tuple[Variables, ...], examples: Examples, batch_size: int
+        networks: tuple[Variables, ...],
+        examples: Examples,
+        first: jax.Array,
+        num_batches: jax.Array,
+        batch_size: int,
     ) -> tuple[Metrics, ...]:
-        def one(position: jax.Array | int) -> tuple[Metrics, ...]:
+        def one(index: jax.Array | int) -> tuple[Metrics, ...]:
             return tuple(
-                step.eval_step(task, variables, examples, position, batch_size)
+                step.eval_step(
+                    task, variables, examples, index * batch_size, batch_size
+                )
                 for variables in networks
             )
 
-        def body(index: jax.Array, sums: Any) -> Any:
-            return jax.tree.map(jnp.add, sums, one(index * batch_size))
+        def body(index: jax.Array, sums: tuple[Metrics, ...]) -> tuple[Metrics, ...]:
+            return jax.tree.map(jnp.add, sums, one(index))
 
-        batches = -(-len(examples.labels) // batch_size)
-        return jax.lax.fori_loop(1, batches, body, one(0))
+        zeros = jax.tree.map(
+            lambda metric: jnp.zeros(metric.shape, metric.dtype), jax.eval_shape(one, 0)
+        )
+        return jax.lax.fori_loop(first, first + num_batches, body, zeros)
 
-    return pmap(evaluate, (0, 0), static_last=True)
+    return pmap(evaluate, (0, 0, None, None), static_last=True)
 
 
 COMPOSITIONS: dict[str, Callable[[Task, Pmap], TrainSteps]] = {

@@ -24,8 +24,11 @@ FIRST_EPOCH_CALLS = 20
 CALLS_IN_FLIGHT = 4
 """How many programs of training steps the host may be ahead of the devices."""
 
-FIRST_STEP = "the first training step is done"
-"""What a run logs once the programs that train are compiled."""
+COMPILING = "compiling the training step"
+"""What a run logs before its first training step."""
+
+FIRST_STEP = "compiled in"
+"""How the line starts that a run logs after its first training step."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Trainer:
           run: the run.
           states: its students, on the devices; they are donated.
           step: how many steps they have taken.
-          callbacks: are called with the images that were trained on.
+          callbacks: are called with the images that were processed.
           should_stop: is asked before each program of training steps.
         """
         self.states = states
@@ -101,6 +104,8 @@ class Trainer:
             self.states, len(run.batches), run.train.labels.shape[1]
         )
         in_flight: list[jax.Array] = []
+        if not self._compiled:
+            self._callbacks.log(COMPILING)
         for is_traced, calls in self._calls(batches, last_seconds):
             with self._trace() if is_traced else contextlib.nullcontext():
                 for call in calls:
@@ -117,12 +122,15 @@ class Trainer:
                         call.batch_size,
                     )
                     in_flight.append(step)
-                    self._called(call, in_flight)
+                    self._called(call, in_flight, start)
         evaluated = None
         if evaluate:
-            networks = [state.variables for state in self.states]
+            networks = [state.eval_variables for state in self.states]
             evaluated = steps.evaluate(
-                networks, run.eval_examples, run.options.eval_batch_size
+                networks,
+                run.eval_examples,
+                run.options.eval_batch_size,
+                self._callbacks.images_processed,
             )
         states = self.states
         if steps.runs_ahead:  # the next epoch donates the states
@@ -130,17 +138,18 @@ class Trainer:
         self._epochs_started += 1
         return Epoch(number, start, states, evaluated)
 
-    def _called(self, call: "Call", in_flight: list[jax.Array]) -> None:
-        """Counts a program that was started, and waits for older ones."""
+    def _called(self, call: "Call", in_flight: list[jax.Array], start: float) -> None:
+        """Counts a program of an epoch since `start`, and waits for older ones."""
         self._step += call.num_steps
         if not self._compiled:
             jax.block_until_ready(in_flight)
             self._compiled = True
-            self._callbacks.log(FIRST_STEP)
+            seconds = time.perf_counter() - start
+            self._callbacks.log(f"{FIRST_STEP} {seconds:.1f} s, with the first step")
         if len(in_flight) > CALLS_IN_FLIGHT:
             jax.block_until_ready(in_flight.pop(0))
         images = call.num_steps * call.batch_size * len(self._run.seeds)
-        self._callbacks.images_trained(images)
+        self._callbacks.images_processed(images)
 
     def _calls(
         self, batches: list[tuple[int, int]], last_seconds: float | None

@@ -76,8 +76,13 @@ def evaluated_top1(record: Record) -> float:
     return top1
 
 
-def console_line(record: Record) -> str:
-    """Formats an epoch's record as a line for the console."""
+def console_line(record: Record, augmentation: str) -> str:
+    """Formats an epoch's record as a line for the console.
+
+    Args:
+      record: of the epoch.
+      augmentation: its name.
+    """
     parts = [
         f"epoch {record['epoch']:3d}",
         f"lr {record['learning_rate']:.3g}",
@@ -94,10 +99,14 @@ def console_line(record: Record) -> str:
         parts[-1] += f", {len(record['seeds'])} seeds' mean"
     if "train_augmented" in record:
         parts.append(
-            f"augmented {record['train_augmented']:.2f}, disagreement"
-            f" {_figure(record['train_disagreement_before'], '.2e')} →"
-            f" {_figure(record['train_disagreement_after'], '.2e')}"
+            f"{augmentation} on {100 * record['train_augmented']:.0f} % of batches"
         )
+    if record.get("train_disagreement_before") is not None:
+        before, after = (
+            _figure(record[f"train_disagreement_{when}"], ".2e")
+            for when in ("before", "after")
+        )
+        parts[-1] += f", disagreement {before} → {after}"
     parts.append(f"{record['seconds']:.1f} s")
     return " | ".join(parts)
 

@@ -7,10 +7,12 @@ batches, and devices don't communicate. Several students (seeds) are a tuple of 
 """
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
@@ -29,6 +31,9 @@ from da_jax.training.state import (
 
 AXIS_NAME = "batch"
 """The pmapped axis the batch is split over."""
+
+EVALUATION_CALLS = 8
+"""How many programs an evaluation has on accelerators; on CPUs a batch is one."""
 
 PARALLEL = ("batch", "seeds")
 """What may be spread over the devices."""
@@ -89,6 +94,7 @@ class PmappedSteps:
         self._create_state = jax.jit(functools.partial(create_train_state, task))
         self._train_steps = COMPOSITIONS[composition](task, self._pmap)
         self._evaluate = evaluate_in_a_loop(task, self._pmap)
+        self._add = self._pmap(lambda *sums: jax.tree.map(jnp.add, *sums), (0, 0))
         self._epoch_order = self._pmap(epoch_order, (0, None), static_last=True)
 
     def check_batch_size(self, name: str, batch_size: int) -> None:
@@ -138,18 +144,24 @@ class PmappedSteps:
         ]
 
     def create_train_state(
-        self, seed: int, hyperparameters: Hyperparameters
+        self,
+        seed: int,
+        hyperparameters: Hyperparameters,
+        start: Variables | None = None,
     ) -> TrainState:
-        """Initialises a student on one device."""
-        return self._create_state(np.uint32(seed), hyperparameters.method)
+        """Initialises a student on one device, see `state.create_train_state`."""
+        return self._create_state(np.uint32(seed), hyperparameters.method, start)
 
     def create_train_states(
-        self, seed: int, hyperparameters: Hyperparameters
+        self,
+        seed: int,
+        hyperparameters: Hyperparameters,
+        start: Variables | None = None,
     ) -> States:
         """Initialises the students of the seeds from `seed` on, on their devices."""
         seeds = range(seed, seed + self._num_students)
         return self.replicate_students(
-            [self.create_train_state(seed, hyperparameters) for seed in seeds]
+            [self.create_train_state(seed, hyperparameters, start) for seed in seeds]
         )
 
     def epoch_orders(
@@ -196,7 +208,11 @@ class PmappedSteps:
         )
 
     def evaluate(
-        self, networks: Sequence[Variables], examples: Examples, batch_size: int
+        self,
+        networks: Sequence[Variables],
+        examples: Examples,
+        batch_size: int,
+        evaluated: Callable[[int], None] = lambda images: None,
     ) -> tuple[Metrics, ...]:
         """Sums the metrics of `step.eval_step` over all examples, for each student.
 
@@ -204,8 +220,28 @@ class PmappedSteps:
           networks: the students' variables, on the devices.
           examples: on the devices.
           batch_size: of all devices together.
+          evaluated: called with the number of images of each program.
         """
-        return self._block_on_cpu(self._evaluate(tuple(networks), examples, batch_size))
+        num_examples = examples.labels.shape[1]
+        num_batches = math.ceil(num_examples / batch_size)
+        per_call = math.ceil(num_batches / EVALUATION_CALLS) if self.runs_ahead else 1
+        sums: tuple[Metrics, ...] | None = None
+        for first in range(0, num_batches, per_call):
+            last = min(first + per_call, num_batches)
+            part = self._block_on_cpu(
+                self._evaluate(
+                    tuple(networks),
+                    examples,
+                    np.int32(first),
+                    np.int32(last - first),
+                    batch_size,
+                )
+            )
+            sums = part if sums is None else self._block_on_cpu(self._add(sums, part))
+            images = min(last * batch_size, num_examples) - first * batch_size
+            evaluated(images * self._num_students)
+        assert sums is not None, "there are examples"
+        return sums
 
     def mean_metrics(self, sums: tuple[Metrics, ...]) -> list[dict[str, float]]:
         """Computes each student's means, on the host; NaN where nothing counted."""

@@ -9,6 +9,7 @@ import shlex
 import statistics
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import da_jax
@@ -61,6 +62,7 @@ def create_results(
     `best` is each seed's best epoch on the split that `protocol` names: the test set,
     as in the original, or the held-out examples. `best` and `last` are means over the
     seeds; `test_top1_std` is the standard deviation (n − 1), None for a single seed.
+    `weights` is "ema" if all of them are of the students' moving averages.
 
     Args:
       config: the config of the run, as a dictionary.
@@ -76,6 +78,7 @@ def create_results(
             seed[which] |= test
     return {
         "config": config,
+        **weights_entry(config),
         "protocol": PROTOCOLS[evaluation_split(history[-1])],
         "best": summary([seed["best"] for seed in seeds]),
         "last": summary([seed["last"] for seed in seeds]),
@@ -90,7 +93,10 @@ def create_results(
 
 def command() -> str:
     """Returns the command line of this process, quoted for a shell."""
-    return shlex.join(["python", *sys.orig_argv[1:]])
+    words = sys.orig_argv[1:]
+    if words and Path(words[0]).name == "da-jax":
+        return shlex.join(["da-jax", *words[1:]])
+    return shlex.join(["python", *words])
 
 
 def versions() -> dict[str, str]:
@@ -133,6 +139,11 @@ def seed_results(first_seed: int, history: list[Record]) -> list[dict[str, Any]]
     return seeds
 
 
+def weights_entry(config: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the entry of files that hold, or measure, averages of the students."""
+    return {"weights": "ema"} if config.get("ema_decay") else {}
+
+
 def summary(figures: list[dict[str, Any]]) -> dict[str, Any]:
     """Computes means over seeds, and `SPLIT_top1_std` (n − 1; None for one seed)."""
     result: dict[str, Any] = {}
@@ -156,9 +167,13 @@ def method_name(config: Mapping[str, Any]) -> str:
     """Returns the method and the augmentation, such as `KD + DA`."""
     if config["augmentation"] == "none":
         return str(config["method"])
+    return f"{config['method']} + {augmentation_name(config)}"
+
+
+def augmentation_name(config: Mapping[str, Any]) -> str:
+    """Returns the augmentation as tables show it, such as `DA`."""
     names = {"disagreement": "DA"}
-    augmentation = names.get(config["augmentation"], config["augmentation"])
-    return f"{config['method']} + {augmentation}"
+    return names.get(config["augmentation"], str(config["augmentation"]))
 
 
 def summary_line(results: dict[str, Any]) -> str:

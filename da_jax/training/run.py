@@ -8,6 +8,7 @@ from typing import Any
 from da_jax.data import Dataset, Examples
 from da_jax.errors import UserError
 from da_jax.models.forward import Variables
+from da_jax.training.metrics import is_due
 from da_jax.training.parallel import PmappedSteps
 from da_jax.training.state import Hyperparameters, Task
 from da_jax.training.writers import Summaries
@@ -81,6 +82,7 @@ class Run:
       hyperparameters: of the run, on the host.
       replicated_hyperparameters: the same for each student, on the devices.
       gallery: the student's variables to what TensorBoard shows of them, or None.
+      start: variables that students start from, see `create_train_state`, or None.
     """
 
     options: Options
@@ -100,12 +102,28 @@ class Run:
     hyperparameters: Hyperparameters
     replicated_hyperparameters: tuple[Hyperparameters, ...]
     gallery: Callable[[Variables], Summaries | None] | None = None
+    start: Variables | None = None
 
     @property
     def seeds(self) -> list[int]:
         """The students' seeds."""
         first = self.options.seed
         return list(range(first, first + self.options.num_seeds))
+
+    def num_images(self, num_epochs: int) -> int:
+        """Returns how many images the first epochs train and evaluate, of all students.
+
+        Args:
+          num_epochs: how many epochs.
+        """
+        options = self.options
+        evaluations = sum(
+            is_due(epoch, options.eval_every, options.num_epochs)
+            for epoch in range(1, num_epochs + 1)
+        )
+        training = num_epochs * sum(size for _, size in self.batches)
+        evaluation = evaluations * len(self.held_out.labels)
+        return len(self.seeds) * (training + evaluation)
 
 
 def epoch_batches(

@@ -11,6 +11,7 @@ from typing import Any
 
 import flax.linen as nn
 import flax.struct
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import optax
@@ -24,13 +25,14 @@ from da_jax.methods import Method, MethodInputs, ViewOutputs
 from da_jax.models import forward
 from da_jax.models.forward import Outputs, Variables
 from da_jax.models.layers import Dtype
-from da_jax.training.optimizers import OPTIMIZERS, OptimizerHyperparameters
+from da_jax.training.optimizers import Optimizer, OptimizerHyperparameters
 
 Metrics = dict[str, Average]
 """Sums over examples, and how many they are, by name."""
 
 
 IDENTITY = Augmentation()
+SGD = Optimizer()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +45,9 @@ class Task:
       method: the distillation method.
       preprocessing: the data set's.
       augmentation: of the batches; the identity by default.
-      optimizer: a key of `OPTIMIZERS`.
+      optimizer: the static part of the optimizer.
+      smooth_labels: whether the cross-entropy's labels are smoothed.
+      average_weights: whether a moving average of the student is kept, and evaluated.
       num_examples: in the training set, for methods with a memory of each.
       dtype: of the images.
       axis_name: the pmapped axis that the batch is split over, or None.
@@ -55,7 +59,9 @@ class Task:
     method: Method
     preprocessing: Preprocessing
     augmentation: Augmentation = IDENTITY
-    optimizer: str = "sgd"
+    optimizer: Optimizer = SGD
+    smooth_labels: bool = False
+    average_weights: bool = False
     num_examples: int = 1
     dtype: Dtype = jnp.float32
     axis_name: str | None = None
@@ -70,12 +76,16 @@ class Hyperparameters(flax.struct.PyTreeNode):
       augmentation: those that the augmentation declares.
       optimizer: of the optimizer and its schedule.
       steps_per_epoch: how many; methods with a warm-up count epochs.
+      label_smoothing: of the cross-entropy, for a task that smooths labels.
+      ema_decay: of the moving average, for a task that keeps one.
     """
 
     method: Mapping[str, jax.typing.ArrayLike]
     augmentation: Mapping[str, jax.typing.ArrayLike]
     optimizer: OptimizerHyperparameters
     steps_per_epoch: jax.typing.ArrayLike
+    label_smoothing: jax.typing.ArrayLike = 0.0
+    ema_decay: jax.typing.ArrayLike = 0.0
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -92,6 +102,7 @@ class TrainState(flax.struct.PyTreeNode):
       ascent_scale: the factor of the augmentation's learning rate, see
         `Augmentation.adapt`.
       metrics: of the epoch so far, summed over its batches.
+      ema: the exponential moving average of `variables`, or None if there is none.
     """
 
     step: jax.Array
@@ -102,11 +113,17 @@ class TrainState(flax.struct.PyTreeNode):
     opt_state: optax.OptState
     ascent_scale: jax.Array
     metrics: Metrics
+    ema: Variables | None = None
 
     @property
     def variables(self) -> Variables:
         """The student's `params` and `batch_stats`."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+    @property
+    def eval_variables(self) -> Variables:
+        """The variables that are evaluated and saved as the best: the average's."""
+        return self.variables if self.ema is None else self.ema
 
     @property
     def trainable(self) -> Any:
@@ -130,6 +147,7 @@ def create_train_state(
     task: Task,
     seed: jax.typing.ArrayLike,
     weights: Mapping[str, jax.typing.ArrayLike] | None = None,
+    start: Variables | None = None,
 ) -> TrainState:
     """Initialises a student.
 
@@ -137,6 +155,7 @@ def create_train_state(
       task: what is trained.
       seed: of everything random.
       weights: the method's hyperparameters; those that it declares by default.
+      start: variables that replace the initialised ones; it may lack some.
     """
     if weights is None:
         _, weights = declarations.split(
@@ -155,6 +174,7 @@ def create_train_state(
     images = jnp.zeros((1, *task.image_shape), task.dtype)
     key = state.key(INITIALIZATION)
     variables, outputs = forward.initialize_with_outputs(task.student, key, images)
+    variables = _replaced(variables, start or {})
     keys = {"params": state.key(AUXILIARY), "method": state.key(METHOD)}
     method = task.method.clone(axis_name=None)
     losses, auxiliary = method.init_with_output(
@@ -165,10 +185,19 @@ def create_train_state(
         batch_stats=variables["batch_stats"],
         auxiliary=auxiliary,
         metrics=_zero_metrics(task, losses),
+        ema=variables if task.average_weights else None,
     )
-    zeros = OptimizerHyperparameters(*[0.0] * len(OptimizerHyperparameters._fields))
-    optimizer = OPTIMIZERS[task.optimizer](zeros)
-    return state.replace(opt_state=optimizer.init(state.trainable))
+    return state.replace(opt_state=task.optimizer.init(state.trainable))
+
+
+def _replaced(variables: Variables, start: Variables) -> Variables:
+    """Returns variables with those of `start` in their place, in the same dtypes."""
+    leaves = flax.traverse_util.flatten_dict(variables, keep_empty_nodes=True)
+    given = flax.traverse_util.flatten_dict(start)
+    replaced: Variables = flax.traverse_util.unflatten_dict(
+        leaves | {path: given[path].astype(leaves[path].dtype) for path in given}
+    )
+    return replaced
 
 
 def _zero_inputs(task: Task, student: Outputs) -> MethodInputs:

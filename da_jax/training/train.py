@@ -12,6 +12,8 @@ import dataclasses
 import time
 from typing import Any
 
+from clu import parameter_overview
+
 from da_jax.errors import DivergedError
 from da_jax.models import create_model
 from da_jax.models.forward import Variables
@@ -30,8 +32,12 @@ from da_jax.training.epoch import Epoch, Trainer
 from da_jax.training.evaluation import evaluate_network
 from da_jax.training.interruption import Interruption, RunEndedError
 from da_jax.training.metrics import Record, create_record, evaluated, is_due, tidy
-from da_jax.training.optimizers import step_decay
-from da_jax.training.results import best_record, best_student, create_results
+from da_jax.training.results import (
+    best_record,
+    best_student,
+    create_results,
+    weights_entry,
+)
 from da_jax.training.run import Run
 from da_jax.training.state import TrainState
 from da_jax.training.writers import RunWriters, Writers
@@ -67,15 +73,14 @@ def train(run: Run, callbacks: Callbacks) -> dict[str, Any]:
       DivergedError: no student's loss is finite any more.
       RunEndedError: by SIGTERM or SIGINT, after a checkpoint.
     """
-    num_epochs, batches = run.options.num_epochs, run.batches
-    epoch_images = sum(size for _, size in batches) * len(run.seeds)
+    num_epochs = run.options.num_epochs
     with contextlib.ExitStack() as stack:
         checkpoints = stack.enter_context(contextlib.closing(_open_checkpoints(run)))
         interruption = stack.enter_context(Interruption(callbacks.warn))
         states, step, progress = _restore(run, checkpoints, callbacks)
         done = len(progress.history)
         with _open_writers(run, progress, callbacks) as writers:
-            callbacks.started(num_epochs * epoch_images, done * epoch_images)
+            callbacks.started(run, progress.history, _num_parameters(progress))
             # Several processes can only end together: after an epoch.
             alone = processes.is_alone()
             should_stop = interruption.is_requested if alone else lambda: False
@@ -101,6 +106,9 @@ def train(run: Run, callbacks: Callbacks) -> dict[str, Any]:
 
 class NoCheckpoints:
     """The checkpoints of processes other than the first: none."""
+
+    def latest(self) -> None:
+        """Returns None."""
 
     def restore(self) -> RunCheckpoint | None:
         """Returns None."""
@@ -130,12 +138,14 @@ def _restore(
     run: Run, checkpoints: RunCheckpoints | NoCheckpoints, callbacks: Callbacks
 ) -> tuple[States, int, Progress]:
     """The newest checkpoint's students and their step, in every process; else new."""
-    states = run.steps.create_train_states(run.options.seed, run.hyperparameters)
+    states = run.steps.create_train_states(
+        run.options.seed, run.hyperparameters, run.start
+    )
     checkpoint = checkpoints.restore()
     students = run.steps.students(states)
     checkpoints.clean(checkpoint)
     history = processes.from_first_process(checkpoint.history if checkpoint else None)
-    best = [student.variables for student in students]
+    best = [student.eval_variables for student in students]
     if history is None:
         return states, 0, Progress(best, [])
     if checkpoint is not None:
@@ -144,10 +154,14 @@ def _restore(
             for student, tree in zip(students, checkpoint.students, strict=True)
         ]
         best = checkpoint.best
-        callbacks.log(f"going on after step {students[0].step} of {run.workdir}")
+        callbacks.log(f"resumed after step {students[0].step} of {run.workdir}")
     students, best = processes.arrays_from_first_process((students, best))
     states = run.steps.replicate_students(students)
     return states, int(students[0].step), Progress(best, history)
+
+
+def _num_parameters(progress: Progress) -> int:
+    return parameter_overview.count_parameters(progress.best[0]["params"])
 
 
 def _finish_epoch(
@@ -177,7 +191,7 @@ def _finish_epoch(
     writers.write(record)
     callbacks.epoch_finished(record)
     if len(record.get("diverged", {})) == len(run.seeds):
-        raise DivergedError(record, run.workdir)
+        raise DivergedError(record, checkpoints.latest())
     students = run.steps.students(epoch.states)
     options = run.options
     gallery_is_due = options.gallery_every and is_due(
@@ -203,7 +217,7 @@ def _keep_best(progress: Progress, students: list[TrainState]) -> None:
         if not was_evaluated or (
             best_record(progress.history, index)["epoch"] == epoch
         ):
-            progress.best[index] = student.variables
+            progress.best[index] = student.eval_variables
 
 
 def _record(
@@ -214,9 +228,8 @@ def _record(
     eval_metrics: list[dict[str, float]],
 ) -> Record:
     first_step = epoch * len(run.batches)
-    optimizer = run.hyperparameters.optimizer
-    learning_rate = step_decay(
-        first_step, optimizer.learning_rate, optimizer.decay_rate, optimizer.decay_steps
+    learning_rate = run.task.optimizer.learning_rate(
+        first_step, run.hyperparameters.optimizer
     )
     progress = {
         "epoch": epoch + 1,
@@ -299,7 +312,7 @@ def _test(run: Run, progress: Progress, states: States) -> list[dict[str, Record
     For runs whose epochs are evaluated on what is held out; it is their only look.
     """
     test = run.steps.replicate(run.dataset.test)
-    last = [student.variables for student in run.steps.students(states)]
+    last = [student.eval_variables for student in run.steps.students(states)]
     metrics = {}
     for which, students in (("best", progress.best), ("last", last)):
         networks = run.steps.replicate_students(students)
@@ -334,5 +347,6 @@ def _write_models(run: Run, progress: Progress, results: dict[str, Any]) -> None
             "run": run.names.run,
             "seed": run.seeds[index],
             "test_top1": results["seeds"][index]["best"]["test_top1"],
+            **weights_entry(run.record),
         }
         save_model(run.workdir / folder, best, provenance)

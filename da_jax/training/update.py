@@ -13,7 +13,7 @@ from da_jax.losses import Losses
 from da_jax.methods import MethodInputs, ViewOutputs
 from da_jax.models.forward import Outputs, Variables, norms_before_relu, train_mode
 from da_jax.training.batch_metrics import train_metrics
-from da_jax.training.optimizers import OPTIMIZERS, Gradients
+from da_jax.training.dot import Gradients
 from da_jax.training.state import METHOD, Hyperparameters, Metrics, Task, TrainState
 
 CROSS_ENTROPY = "loss_ce"
@@ -49,7 +49,7 @@ def update_student(
         epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
         inputs = _method_inputs(
             task, teacher, examples, augmented, outputs, teacher_outputs, epoch
-        )
+        )._replace(label_smoothing=_label_smoothing(task, hyperparameters))
         losses, auxiliary = task.method.apply(
             _with_params(state.auxiliary, trainable["method"]),
             inputs,
@@ -79,7 +79,7 @@ def update_student(
             state.ascent_scale, metrics, hyperparameters.augmentation
         ),
     )
-    return state, metrics
+    return _averaged(state, hyperparameters.ema_decay), metrics
 
 
 def _student_forward(
@@ -123,7 +123,7 @@ def _gradients(task: Task, terms: Gradients, pull_back: Callable[..., Any]) -> A
     """The whole loss's gradients, or `Gradients` for an optimizer that takes both."""
     zero, one = (fill(terms.task) for fill in (jnp.zeros_like, jnp.ones_like))
     gradients: Any
-    if task.optimizer == "dot":
+    if task.optimizer.name == "dot":
         (of_task,) = pull_back(Gradients(one, zero))
         (of_distillation,) = pull_back(Gradients(zero, one))
         gradients = Gradients(of_task, of_distillation)
@@ -134,12 +134,32 @@ def _gradients(task: Task, terms: Gradients, pull_back: Callable[..., Any]) -> A
     return gradients
 
 
+def _label_smoothing(
+    task: Task, hyperparameters: Hyperparameters
+) -> jax.typing.ArrayLike | None:
+    return hyperparameters.label_smoothing if task.smooth_labels else None
+
+
 def _optimize(
     task: Task, state: TrainState, gradients: Any, hyperparameters: Hyperparameters
 ) -> tuple[Any, optax.OptState]:
-    optimizer = OPTIMIZERS[task.optimizer](hyperparameters.optimizer.at(state.step))
-    updates, opt_state = optimizer.update(gradients, state.opt_state, state.trainable)
-    return optax.apply_updates(state.trainable, updates), opt_state
+    return task.optimizer.update(
+        gradients,
+        state.opt_state,
+        state.trainable,
+        state.step,
+        hyperparameters.optimizer,
+    )
+
+
+def _averaged(state: TrainState, decay: jax.typing.ArrayLike) -> TrainState:
+    """Moves the average of a student, if it has one, towards its variables."""
+    if state.ema is None:
+        return state
+    step_size = jnp.subtract(1.0, decay)
+    return state.replace(
+        ema=optax.incremental_update(state.variables, state.ema, step_size)
+    )
 
 
 def _with_params(auxiliary: dict[str, Any], params: Any) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from da_jax.errors import UserError, reason
+from da_jax.errors import UserError, install_command, reason
 from da_jax.storage.files import read_json, write_json
 
 MODES = ("offline", "online")
@@ -27,7 +27,7 @@ def check(config: Mapping[str, Any]) -> None:
     if installed is None or installed.origin is None:  # `wandb/` is a folder
         raise UserError(
             f"config.wandb.mode is {mode}, but wandb isn't installed:"
-            " pip install -e '.[wandb]'"
+            f" {install_command('wandb')}"
         )
     if mode == "online" and not _has_a_key():
         raise UserError(

@@ -1,5 +1,6 @@
 """Where a run's metrics are written: `metrics.jsonl`, TensorBoard, Weights & Biases."""
 
+import importlib.util
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -8,6 +9,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from da_jax.errors import install_command
 from da_jax.training.metrics import Record
 from da_jax.training.weights_and_biases import WeightsAndBiases
 
@@ -109,11 +111,18 @@ class RunWriters(Writers):
 class _TensorBoard:
     """clu's TensorBoard writer; started by its first use, as it imports TensorFlow."""
 
+    NEEDED = ("tensorflow", "tensorboard")
+
     def __init__(self, workdir: Path, log: Callable[[str], None]) -> None:
         self._workdir = workdir
-        self._log = log
         self._writer: Any = None
-        self._available = True
+        missing = [name for name in self.NEEDED if not importlib.util.find_spec(name)]
+        self._available = not missing
+        if missing:
+            log(
+                f"no TensorBoard summaries: {missing[0]} isn't installed"
+                f" ({install_command('tensorboard')})"
+            )
 
     def write(self, step: int, scalars: dict[str, float]) -> None:
         if self._writer is None and self._available:
@@ -133,16 +142,9 @@ class _TensorBoard:
     def _start(self) -> None:
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # only its fatal messages
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # which it would announce
-        try:
-            import tensorflow
-            from clu import metric_writers
-        except ImportError as error:
-            self._available = False
-            self._log(
-                f"no TensorBoard summaries: {error.name} isn't installed"
-                " (pip install -e '.[tensorboard]')"
-            )
-            return
+        import tensorflow
+        from clu import metric_writers
+
         tensorflow.config.set_visible_devices([], "GPU")  # JAX has them
         self._writer = metric_writers.SummaryWriter(str(self._workdir))
 

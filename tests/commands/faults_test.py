@@ -87,7 +87,7 @@ def test_a_run_that_is_asked_to_end_goes_on_later(tmp_path, whole, number):
     assert f"ended by {number.name} after step" in errors and "Traceback" not in errors
     done = main(*COMMAND, f"--workdir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
-    assert "going on after step" in done.stdout
+    assert "resumed after step" in done.stdout
     assert outcome(tmp_path / "run") == outcome(whole)
 
 
@@ -129,6 +129,7 @@ def test_a_loss_that_is_not_finite_ends_the_run(tmp_path):
     )
     assert done.returncode == 2
     assert "isn't finite any more: seed 0 at step" in done.stderr
+    assert "checkpoint" not in done.stderr  # there is none yet
     assert "Traceback" not in done.stderr
     (record,) = records(tmp_path)
     assert record["diverged"].keys() == {"0"} and record["train_loss"] is None
@@ -190,5 +191,5 @@ def test_a_full_disk_loses_nothing(small_disk, whole):
     ballast.unlink()
     done = main(*COMMAND, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    assert "going on after step 3" in done.stdout
+    assert "resumed after step 3" in done.stdout
     assert outcome(workdir) == outcome(whole)

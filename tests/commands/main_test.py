@@ -90,6 +90,10 @@ def assert_gallery(workdir, steps):
             assert 0.2 < buckets[-1, 1] / (taken * 0.01778) < 1.5
 
 
+def lines_with(text, start):
+    return [line for line in text.splitlines() if line.startswith(start)]
+
+
 def assert_same_records(found, expected):
     names = ("train_loss", "test_loss", "train_disagreement_before")
     for one, two in zip(found, expected, strict=True):
@@ -102,7 +106,7 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     command = ("--config=configs/digits.py", f"--workdir={workdir}", *SHORT)
     done = main(*command, "--config.num_epochs=2", "--config.profile_steps=2")
     assert done.returncode == 0, done.stderr
-    assert FIRST_STEP in done.stdout.splitlines()
+    assert lines_with(done.stdout, FIRST_STEP)
     assert "resnet20 → resnet8 | KD + DA" in done.stdout
     whole = json.loads((workdir / "results.json").read_text())
     assert whole["command"].startswith("python -m da_jax.main --config=configs/digits")
@@ -117,15 +121,16 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     shutil.rmtree(workdir / "checkpoints" / "6")
     done = main(*command, "--config.num_epochs=2")
     assert done.returncode == 0, done.stderr
-    assert "going on after step 3" in done.stdout
+    assert "resumed after step 3" in done.stdout
     again = json.loads((workdir / "results.json").read_text())
     assert again["last"] == whole["last"] and again["best"] == whole["best"]
     assert_same_records(first, records(workdir))
 
     done = in_python(
-        "from da_jax.training.parallel import PmappedSteps as P; import tqdm;"
+        "from da_jax.training.parallel import PmappedSteps as P;"
+        "from da_jax.commands.progress_bar import ProgressBar;"
         "P.runs_ahead = property(lambda self: True, lambda self, value: None);"
-        "tqdm.tqdm.write = lambda line: print(line, 'tensorflow' in sys.modules)",
+        "ProgressBar.log = lambda self, line: print(line, 'tensorflow' in sys.modules)",
         *("--config=configs/digits.py", f"--workdir={tmp_path / 'ahead'}", *SHORT),
         *("--config.num_epochs=2", "--config.gallery_every=2"),
     )
@@ -137,7 +142,8 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
         folder / "best" / "sha256.json" for folder in (workdir, tmp_path / "ahead")
     ]
     assert digests[0].read_text() == digests[1].read_text()  # the gallery only looks
-    assert f"{FIRST_STEP} False" in done.stdout.splitlines()
+    (line,) = lines_with(done.stdout, FIRST_STEP)
+    assert line.endswith("False")
 
     figures = tmp_path / "figures.json"
     done = main(
@@ -283,7 +289,7 @@ def test_fewer_evaluations_change_nothing_else(tmp_path):
     first = records(few)
     done = main(*command)
     assert done.returncode == 0, done.stderr
-    assert "going on after step 6" in done.stdout
+    assert "resumed after step 6" in done.stdout
     again = json.loads((few / "results.json").read_text())
     assert again["seeds"] == results["seeds"]
     assert of_seeds(few, "") == [record["seeds"] for record in first]
@@ -332,7 +338,7 @@ def test_of_two_processes_the_first_writes_and_both_resume(tmp_path, parallel):
 
     shutil.rmtree(workdir / "checkpoints" / "6")
     first, _ = two_processes(*command)
-    assert "going on after step 3" in first
+    assert "resumed after step 3" in first
     again = json.loads((workdir / "results.json").read_text())
     assert again["seeds"] == whole["seeds"]
 
@@ -365,5 +371,5 @@ def test_what_is_missing_is_told_in_one_line(tmp_path):
         f"--config.teacher.checkpoint={tmp_path / 'teacher'}",
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "python -m da_jax.prepare --dataset cifar100" in done.stderr
-    assert "python -m convert --all --source cifar_teachers.tar" in done.stderr
+    assert "da-jax prepare --dataset cifar100" in done.stderr
+    assert "da-jax convert --all --source cifar_teachers.tar" in done.stderr

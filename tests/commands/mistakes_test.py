@@ -67,11 +67,30 @@ FIELDS = [
     ("optimizer.weight_decay=-0.1", "at least 0"),
     ("optimizer.decay_rate=0.0", "above 0"),
     ("optimizer.decay_rate=2.0", "at most 1"),
+    ("optimizer.schedule=cos", "known: step, cosine, linear, constant"),
+    ("optimizer.warmup_epochs=10", "the warm-up must be shorter"),
+    ("optimizer.clip_norm=-1.0", "at least 0"),
+    ("label_smoothing=0.1 use_labels=False", "drops the cross-entropy"),
+    ("ema_decay=1.0", "below 1"),
+    ("init_checkpoint=nowhere", "'nowhere', which isn't a folder"),
+    ("init_checkpoint=configs", "configs is neither a converted model nor a run"),
+    (f"init_checkpoint={TEACHER}", "holds a resnet20, but config.student is resnet8"),
     ("optimizer.decay_epochs=(5,3)", "later than the one before"),
     ("optimizer.decay_epochs=(0,)", "from 1 on"),
     ("wandb.mode=onlin", "known: offline, online"),
-    ("sede=1", "sede"),
-    ("disagreement.prob=0.5", "prob"),
+    ("sede=1", "unknown field 'sede' (did you mean seed?)"),
+    ("disagreement.prob=0.5", "(did you mean disagreement.probability?)"),
+    (
+        "lr=1",
+        "unknown field 'lr' (did you mean disagreement.learning_rate or optimizer",
+    ),
+    ("num_epoch=1", "unknown field 'num_epoch' (did you mean num_epochs?)"),
+    ("learning_rate=1", "or optimizer.learning_rate?)"),
+    ("seed.x=1", "(did you mean seed?)"),
+    ("student=Resnet20", "'Resnet20' (did you mean resnet20, "),
+    ("method=dkd", "'dkd' (did you mean DKD"),
+    ("dataset=cifar", "'cifar' (did you mean cifar100?)"),
+    ("augmentation=disagree", "'disagree' (did you mean disagreement?)"),
 ]
 """Overrides of configs/digits.py, and what the line says of them."""
 
@@ -85,6 +104,11 @@ VISUALIZE = (*PICTURES, f"--student={TEACHER}")
 PREPARE = ("da_jax.prepare", "--dataset", "cifar100", "--archive")
 
 COMMANDS = [
+    (("da_jax", "trian"), "unknown command 'trian'"),
+    (("da_jax",), "required: command (see `da-jax --help`)"),
+    (("da_jax", "evaluate"), "see `da-jax evaluate --help`"),
+    (("da_jax.main", "--config=digitz"), "unknown bundled config 'digitz'"),
+    (("da_jax", "train", "--config=no/digits.py"), "one is --config=digits"),
     (("da_jax.main",), "no config"),
     (("da_jax.main", "--config=configs/missing.py"), "missing.py"),
     (("da_jax.main", "--config=configs/digits.py:ad"), "known: resnet20, KD, DKD"),
@@ -93,6 +117,12 @@ COMMANDS = [
         "resnet8x4",
     ),
     (("da_jax.main", "--config=configs/teacher.py"), "configs/teacher.py:vgg13"),
+    (("da_jax.main", f"{DIGITS}:later,DKD"), "the variant has both later and DKD"),
+    (("da_jax.main", "--config=configs/digit.py"), "(did you mean configs/digits.py?)"),
+    (("da_jax.main", "--config=configs/digits.py:dkd"), "'dkd' (did you mean DKD"),
+    (("da_jax.main", "--config=README.md"), "can't be loaded: SyntaxError"),
+    (("da_jax.main", DIGITS, "--workdir={files}"), "has other files, such as "),
+    (("da_jax.sweep", DIGITS, "--workdir={files}"), "has other files, such as "),
     (("da_jax.main", DIGITS, "--confg.seed=1"), "confg"),
     (("da_jax.main", DIGITS, "--config.num_epochs=1", "--config.profile_steps=2"), "2"),
     (("da_jax.evaluate", "--model", "resnet8", "--checkpoint", "nowhere"), "nowhere"),
@@ -160,7 +190,7 @@ COMMANDS = [
     ((*VISUALIZE, "--dataset=digit"), "known: cifar100, digits"),
     (
         (*VISUALIZE, "--dataset=cifar100", "--data_dir={files}"),
-        "python -m da_jax.prepare",
+        "da-jax prepare",
     ),
     ((*VISUALIZE, "--output=README.md"), "--output README.md is a file"),
     (("da_jax.prepare", "--dataset", "cifar100"), "--archive"),
@@ -254,4 +284,5 @@ def test_a_mistake_ends_in_one_line(folder, ended, index):
     assert done.returncode == 2, (command, done)
     assert done.stderr.count("\n") == 1 and message in done.stderr, done.stderr
     assert "Traceback" not in done.stderr and not done.stdout
+    assert "\\" not in done.stderr and "earlier failure" not in done.stderr
     assert [file.name for file in folder.iterdir()] == ["files"]

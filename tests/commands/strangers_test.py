@@ -5,6 +5,8 @@ Each is read to a result or refused in one line, and nothing is left half done.
 
 import gzip
 import io
+import json
+import os
 import pickle
 import shutil
 import struct
@@ -15,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from da_jax.convert import to_torch_state_dict
 from hypothesis import HealthCheck, Phase, given, settings
@@ -58,12 +61,31 @@ def mutated(original: bytes, draw) -> bytes:
     return bytes(content)
 
 
-def checkpoint(new_format):
-    arrays = state_dict()
-    content = {"model": tensors(arrays), "epoch": 240, "accuracy": np.float64(61.5)}
+def checkpoint(new_format, entry="model", prefix=""):
+    weights = {prefix + key: of for key, of in tensors(state_dict()).items()}
+    content = {entry: weights, "epoch": 240, "accuracy": np.float64(61.5)}
     file = io.BytesIO()
     torch.save(content, file, _use_new_zipfile_serialization=new_format)
     return file.getvalue()
+
+
+def safetensors_file(dtype):
+    weights = tensors(state_dict())
+    floats = {k: of.to(dtype) for k, of in weights.items() if of.is_floating_point()}
+    return safetensors.torch.save(weights | floats, {"format": "pt"})
+
+
+CHECKPOINTS = {
+    "current": lambda: checkpoint(True),
+    "before 1.6": lambda: checkpoint(False),
+    "wrapped": lambda: checkpoint(True, "state_dict", "module._orig_mod."),
+    "safetensors": lambda: safetensors_file(torch.float32),
+    "bfloat16 safetensors": lambda: safetensors_file(torch.bfloat16),
+}
+"""Makers of a resnet8's checkpoint, by format."""
+
+WITH_CHECKSUMS = ("current", "wrapped")
+"""In the other formats a flipped bit is a weight."""
 
 
 def holds_the_weights(output):
@@ -95,22 +117,21 @@ def fuzz(examples, test):
 
 
 @FEW_OR_MANY
-@pytest.mark.parametrize("new_format", [True, False])
-def test_damaged_checkpoints(tmp_path, capsys, examples, new_format):
-    original = checkpoint(new_format)
+@pytest.mark.parametrize("format", CHECKPOINTS)
+def test_damaged_checkpoints(tmp_path, capsys, examples, format):
+    original = CHECKPOINTS[format]()
     source, output = tmp_path / "teacher.pth", tmp_path / "output" / "resnet8"
 
     def convert(draw):
         source.write_bytes(mutated(original, draw))
         shutil.rmtree(output, ignore_errors=True)
         try:
-            convert_file("resnet8", source, output, 100)
+            convert_file("resnet8", source, output)
         except UserError as error:
             assert "\n" not in str(error)
             assert not output.exists()
         else:
-            # The old format has no checksums: there a flipped bit is a weight.
-            assert holds_the_weights(output) or not new_format
+            assert holds_the_weights(output) or format not in WITH_CHECKSUMS
         assert not list(tmp_path.glob("output/.*"))
 
     fuzz(examples, convert)
@@ -135,7 +156,7 @@ def test_damaged_releases(tmp_path, capsys, examples):
         source.write_bytes(mutated(original, draw))
         shutil.rmtree(output, ignore_errors=True)
         try:
-            convert_release(source, output, 100)
+            convert_release(source, output)
         except UserError as error:
             assert "\n" not in str(error)
         else:
@@ -240,11 +261,87 @@ def _storage_that_is_not_there(path: Path) -> None:
     path.write_bytes(written.replace(honest, lie, 1))
 
 
+class _RunsCode:
+    def __reduce__(self):
+        return os.mkdir, ("executed",)
+
+
+def _lying_safetensors(path, start=0, end=10**15, shape=(10**7, 10**7), names=("a",)):
+    entry = {"dtype": "F32", "shape": shape, "data_offsets": [start, end]}
+    header = json.dumps(dict.fromkeys(names, entry)).encode()
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(64))
+
+
+def _in_itself():
+    content = {"epoch": 1}
+    content["model"] = content["state_dict"] = content
+    return content
+
+
+STRANGE = {
+    "code in an entry": ({"ema": _RunsCode()}, "it names posix.mkdir"),
+    "code beside the weights": (
+        {"state_dict": tensors(state_dict()), "net": {"a": _RunsCode()}},
+        "it names posix.mkdir",
+    ),
+    "a checkpoint in itself": (_in_itself(), "isn't a checkpoint of tensors"),
+    "entries in entries": (
+        {"model": {"net": {"ema": {"model": {"net": {}}}}}},
+        "holds no state dict",
+    ),
+    "a sparse tensor": ({"fc.weight": torch.eye(3).to_sparse()}, "Cannot access"),
+    "floats of 8 bits": (
+        {"fc.weight": torch.ones(3).to(torch.float8_e4m3fn)},
+        "fc.weight can't be converted: Got unsupported ScalarType Float8_e4m3fn",
+    ),
+    "one number many times": (
+        {"conv1.weight": torch.ones(1).expand(10**6, 10**6, 3, 3)},
+        "1 wrongly shaped: conv1.weight",
+    ),
+    "as many classes": ({"fc.bias": torch.ones(1).expand(10**12)}, "missing: "),
+    "a name of many lines": ({"a\nb": torch.ones(1)}, "1 extra: 'a\\nb'"),
+    "names of nothing": ({"module.": torch.ones(1), "": torch.ones(1)}, "twice"),
+}
+
+
+@pytest.mark.parametrize("name", STRANGE)
+def test_strange_checkpoints(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    content, message = STRANGE[name]
+    torch.save(content, "strange.pth")
+    source = Path("strange.pth")
+    with pytest.raises(UserError) as error:
+        convert_file("resnet8", source, Path("output"))
+    assert message in str(error.value) and "\n" not in str(error.value)
+    assert [file.name for file in tmp_path.iterdir()] == ["strange.pth"]
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {},
+        {"end": 64, "shape": (10**7, 10**7)},
+        {"end": 64, "shape": (16,), "names": ("a", "b")},  # overlapping
+        {"start": 10**15, "end": 64, "shape": (16,)},
+        {"end": 64, "shape": (2**63, 2**63)},
+        {"end": 64, "shape": (-4, -4)},
+    ],
+)
+def test_safetensors_that_lie(tmp_path, lie):
+    path = tmp_path / "lie.safetensors"
+    _lying_safetensors(path, **lie)
+    arguments = (convert_file, "resnet8", path, tmp_path / "out")
+    refuses(*arguments, match="isn't a readable safetensors file")
+    path.write_bytes(struct.pack("<Q", 2**60) + b"{}")
+    refuses(*arguments, match="isn't a readable safetensors file")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("make", [_members_that_unpack, _storage_that_is_not_there])
 def test_a_checkpoint_that_claims_more_than_it_has(tmp_path, make):
     path = tmp_path / "bomb.pth"
     make(path)
-    arguments = ("resnet8", path, tmp_path / "output", 100)
+    arguments = ("resnet8", path, tmp_path / "output")
     refuses(convert_file, *arguments, match="claims to hold")
     assert not (tmp_path / "output").exists()
 

@@ -268,5 +268,5 @@ def test_without_matplotlib_it_says_so(tmp_path):
         [sys.executable, "-c", command], capture_output=True, text=True, env=os.environ
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "pip install -e '.[plots]'" in done.stderr
+    assert "pip install 'da-jax[plots]'" in done.stderr
     assert not list(tmp_path.iterdir())

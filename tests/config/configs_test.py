@@ -63,6 +63,7 @@ def test_config_builds(name, variant):
 def test_runs_of_different_variants_have_different_folders():
     names = [load(name, variant).name for name, variant in ALL]
     names += [load("ShuffleV2", "kd,lr0.01").name]
+    names += [load("ShuffleV2", f"later,{word}").name for word in ("da", "kd")]
     assert len(set(names)) == len(names)
 
 
@@ -73,11 +74,39 @@ def test_words_of_a_variant_come_in_any_order():
 
 
 @pytest.mark.parametrize(
+    ("variant", "method", "augmentation", "name"),
+    [
+        ("later", "KD", "disagreement", "resnet56_resnet20_da_later"),
+        ("later,kd,resnet110", "KD", "none", "resnet110_resnet20_kd_later"),
+        ("MLKD,later", "MLKD", "disagreement", "resnet56_resnet20_MLKD_da_later"),
+        ("lr0.01,later", "KD", "disagreement", "resnet56_resnet20_da_lr0.01_later"),
+    ],
+)
+def test_later_sets_the_original_s_later_settings(variant, method, augmentation, name):
+    config = load("resnet20", variant)
+    check_config(config)
+    assert (config.name, config.method) == (name, method)
+    assert config.augmentation == augmentation
+    section = config[method]
+    assert section.logit_standardization and section.temperature == 2
+    assert (section.ce_weight, section.kd_weight) == (0.1, 9)
+    ascent = config.disagreement
+    assert (ascent.divergence, ascent.steps) == ("kl", 1)
+    assert ascent.logit_standardization
+    assert not (ascent.update_batch_stats or ascent.reduce_on_plateau)
+    assert (ascent.learning_rate, ascent.probability) == (0.00192, 0.268)
+
+
+@pytest.mark.parametrize(
     ("variant", "message"),
     [
         ("vgg13", "unknown variant 'vgg13'; known: resnet56, resnet110, KD, DKD"),
         ("da,kd", "both da and kd"),
         ("resnet56,resnet110", "both resnet56 and resnet110"),
+        (
+            "later,DKD",
+            "later and DKD, .* settings are of KD and MLKD; use one of these",
+        ),
     ],
 )
 def test_variants_that_cannot_be_meant(variant, message):

@@ -7,7 +7,7 @@ from da_jax.configs import digits
 from ml_collections import ConfigDict
 
 from da_jax.augmentations import AUGMENTATIONS
-from da_jax.config.command_line import complete
+from da_jax.config.completion import complete
 from da_jax.config.defaults import defaults, sections_in_use
 from da_jax.config.record import (
     RESUMABLE_FIELDS,

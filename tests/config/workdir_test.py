@@ -69,6 +69,26 @@ def test_a_folder_that_cannot_be_written_is_refused(tmp_path):
             pass
 
 
+def test_a_folder_of_other_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    (tmp_path / "lock").touch()
+    with pytest.raises(UserError, match=r"has other files, such as thesis\.tex; cho"):
+        with claimed(tmp_path, digits.get_config()):
+            pass
+    assert {file.name for file in tmp_path.iterdir()} == {"thesis.tex", "lock"}
+    with pytest.raises(UserError, match="can't be written: Not a directory"):
+        with claimed(tmp_path / "thesis.tex", digits.get_config()):
+            pass
+
+
+def test_a_folder_of_an_earlier_start_is_not_refused(tmp_path):
+    """A process may have been killed before it wrote the config."""
+    for name in ("lock", ".config.json.tmp", ".gitkeep"):
+        (tmp_path / name).touch()
+    with claimed(tmp_path, digits.get_config()):
+        assert config_file(tmp_path)
+
+
 def test_other_files_of_a_folder_are_written_once(tmp_path):
     file = tmp_path / "space.json"
     write_once(file, {"a": {"low": 1}})

@@ -134,6 +134,42 @@ def test_prepared_data_is_read_back(tmp_path):
     assert locations.cached_cifar100(data_dir).exists()
 
 
+def test_of_two_processes_that_prepare_one_waits_for_the_other(tmp_path):
+    archive, data_dir = binary_folder(tmp_path), tmp_path / "data"
+    code = (
+        "import sys; from da_jax.data import cifar_archive;"
+        f"cifar_archive.OFFICIAL_SIZES = {SIZES};"
+        "from da_jax import prepare; input();"
+        "sys.argv = ['', '--dataset=cifar100', *sys.argv[1:]]; prepare.main()"
+    )
+    arguments = (f"--archive={archive}", f"--data_dir={data_dir}")
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    with cifar100.locked(data_dir):  # until both are at it
+        for process in processes:
+            process.stdin.write("\n")
+            process.stdin.flush()
+        for process in processes:
+            assert "waiting for it" in process.stderr.readline()
+    ended = [process.communicate(timeout=300) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    prepared = locations.prepared_cifar100(data_dir)
+    assert sorted(said.splitlines()[-1] for said, _ in ended) == [
+        f"CIFAR-100 is already prepared in {prepared}",
+        f"CIFAR-100 is prepared in {prepared}: 30 training and 12 test images",
+    ]
+    assert not any("Traceback" in errors for _, errors in ended)
+    assert len(cifar100.load(data_dir).train.images) == 30
+
+
 def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch):
     archive = read_archive(binary_folder(tmp_path))
     cifar100._write_prepared(archive, tmp_path, file_format="tfrecord")

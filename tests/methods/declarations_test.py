@@ -85,22 +85,6 @@ def test_a_section_splits_into_attributes_and_traced_floats(name):
     assert hyperparameters.keys() == traced
 
 
-def test_the_table_lists_every_field_once():
-    lines = declarations.table(METHODS).splitlines()
-    assert lines[0] == "| Name | Field | Default | Range | Kind | Description |"
-    assert lines[1] == "| --- | --- | --- | --- | --- | --- |"
-    text = "\n".join(lines)
-    assert "| VID | `variance` | `5.0` | positive | traced | variance" in text
-    assert "| AT | `power` | `2` | at least 1 | static | exponent" in text
-    rows = [tuple(line[2:-2].split(" | ")) for line in lines[2:]]
-    assert [(name, field.strip("`")) for name, field, *_ in rows] == [
-        (name, field)
-        for name, cls in METHODS.items()
-        for field in declarations.declarations(cls)
-    ]
-    assert all(len(row) == 6 for row in rows)
-
-
 def test_subclasses_change_add_and_remove_hyperparameters():
     class Mine(METHODS["KD"]):
         hyperparameters: ClassVar = {

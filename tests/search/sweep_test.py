@@ -12,12 +12,14 @@ from pathlib import Path
 
 import optuna
 import pytest
+from da_jax.configs import default
 from da_jax.configs import digits as digits_config
 from optuna.trial import TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from da_jax.errors import UserError
 from da_jax.search import space as spaces
+from da_jax.search.search import Search
 from da_jax.search.trials import FILE, PROCESS, STUDY, Trials
 from tests.command_runs import REPOSITORY
 
@@ -152,6 +154,32 @@ def test_a_trial_of_a_process_that_is_gone_is_run_again_and_no_other(tmp_path):
     processes = {trial.user_attrs[PROCESS] for trial in two.study.trials}
     assert len(processes) == 2
     two.close()
+
+
+RECIPES = {
+    "optimizer.learning_rate": (0.01, 0.1),
+    "optimizer.warmup_epochs": (0.0, 2.0),
+    "optimizer.clip_norm": (0.5, 2.0),
+    "label_smoothing": (0.05, 0.2),
+    "ema_decay": (0.9, 0.999),
+}
+"""Fields and ranges whose trials share a program."""
+
+
+def search_of(ranges):
+    config = default.create_teacher("resnet8")
+    config.dataset = "digits"
+    tables = {
+        field: {"low": low, "high": high} for field, (low, high) in ranges.items()
+    }
+    return Search(config, spaces.create_space(tables, config), num_lanes=2)
+
+
+def test_trials_of_recipes_share_a_program():
+    search_of(RECIPES)
+    for field in ("optimizer.clip_norm", "label_smoothing", "ema_decay"):
+        with pytest.raises(UserError, match=f"{field} isn't a traced hyperparameter"):
+            search_of({field: (0.0, 0.5)})  # 0 is off, which is another program
 
 
 def test_spaces_are_read_and_bad_ones_refused(tmp_path):

@@ -27,6 +27,16 @@ def write_checkpoints(workdir, steps=(3, 6)):
     return workdir / "checkpoints"
 
 
+def test_the_latest_checkpoint_is_named_once_it_is_written(tmp_path):
+    checkpoints = RunCheckpoints(tmp_path)
+    assert checkpoints.latest() is None
+    for step in (3, 12):
+        checkpoints.save(run_checkpoint(step))
+        assert checkpoints.latest() == tmp_path / "checkpoints" / str(step)
+        assert (checkpoints.latest() / "students").is_dir()
+    checkpoints.close()
+
+
 def largest_file(folder):
     files = [file for file in folder.rglob("*") if file.is_file()]
     return max(files, key=lambda file: file.stat().st_size)

@@ -26,7 +26,7 @@ def test_a_run_of_version_0_is_resumed(tmp_path):
     shutil.copytree(FOLDER / "interrupted", workdir)
     done = main(f"--config={CONFIG}", f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
-    assert "going on after step 3" in done.stdout
+    assert "resumed after step 3" in done.stdout
     expected, found = records(FOLDER / "finished")[1], records(workdir)[1]
     assert expected.keys() == found.keys()
     for name in expected.keys() - {"seconds"}:

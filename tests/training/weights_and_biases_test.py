@@ -99,7 +99,7 @@ def test_a_run_that_is_resumed_tells_its_whole_history(tmp_path):
     shutil.rmtree(tmp_path / "checkpoints" / "6")
     done = main(*command)
     assert done.returncode == 0, done.stderr
-    assert "going on after step 3" in done.stdout
+    assert "resumed after step 3" in done.stdout
     first, second = contents(tmp_path)
     assert second["id"] == first["id"]
     assert [line["epoch"] for line in second["history"]] == [1, 2]
@@ -178,5 +178,5 @@ def test_a_missing_package_is_named_before_anything_compiles(tmp_path):
         f"--workdir={tmp_path / 'run'}",
     )
     assert done.returncode == 2 and done.stderr.count("\n") == 1
-    assert "pip install -e '.[wandb]'" in done.stderr
+    assert "pip install 'da-jax[wandb]'" in done.stderr
     assert not (tmp_path / "run").exists()
