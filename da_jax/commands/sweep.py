@@ -8,6 +8,7 @@ of the config, with defaults and ranges.
 """
 
 import contextlib
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,6 +91,8 @@ def _run(
 ) -> None:
     """Runs the search, and writes and prints its results."""
     from da_jax.commands.search_progress import SearchProgress
+    from da_jax.config.defaults import defaults
+    from da_jax.config.record import differing_fields
     from da_jax.config.workdir import write_once
     from da_jax.search import summary
 
@@ -99,10 +102,12 @@ def _run(
 
     # A space may reach the section of any method.
     config = search.config.to_dict()
+    default = defaults(config["name"], config["student"]).to_dict()
     with trials.alone():
-        write_once(workdir / "config.json", config)
+        differing = functools.partial(differing_fields, defaults=default)
+        write_once(workdir / "config.json", config, differing)
         write_once(workdir / "space.json", tables)
-    trials.claim({**config, "space": tables})
+    trials.claim({**config, "space": tables}, default)
     with contextlib.closing(SearchProgress(write_table)) as progress:
         search.run(trials, _TRIALS.value, progress)
     with trials.alone():

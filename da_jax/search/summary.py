@@ -130,6 +130,7 @@ def get_config() -> ConfigDict:
 def _write_plots(study: optuna.Study, space: Space, folder: Path, whole: int) -> None:
     """Draws the plots that `whole` complete trials are enough for."""
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import NullFormatter
     from optuna import visualization
     from optuna.visualization import matplotlib
 
@@ -151,5 +152,7 @@ def _write_plots(study: optuna.Study, space: Space, folder: Path, whole: int) ->
         )
         axes = plot(matplotlib, study, fields)
         axes.figure.set_size_inches(INCHES)
+        for axis in (axes.xaxis, axes.yaxis):  # labels on a log scale overlap
+            axis.set_minor_formatter(NullFormatter())
         axes.figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
         plt.close(axes.figure)

@@ -110,11 +110,14 @@ class Trials:
         self.study.set_user_attr(JOINED, joined + 1)
         return joined
 
-    def claim(self, search: Mapping[str, Any]) -> None:
+    def claim(
+        self, search: Mapping[str, Any], defaults: Mapping[str, Any] | None = None
+    ) -> None:
         """Records what is searched, for processes that join from other machines.
 
         Args:
           search: the config and the space.
+          defaults: of config fields that an earlier version hasn't recorded.
 
         Raises:
           UserError: the study is of another search, with the fields that differ.
@@ -122,7 +125,7 @@ class Trials:
         recorded = self.study.user_attrs.get(SEARCH)
         if recorded is None:
             self.study.set_user_attr(SEARCH, dict(search))
-        elif fields := differing_fields(search, recorded):
+        elif fields := differing_fields(search, recorded, defaults):
             raise UserError(
                 f"the study {self.study.study_name} holds a search of another config:"
                 f" {'; '.join(fields)}; choose another --workdir, whose name is the"

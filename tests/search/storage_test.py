@@ -1,6 +1,7 @@
 """Studies that machines without a shared disk work on: storages and heartbeats."""
 
 import datetime
+import json
 import re
 import subprocess
 import sys
@@ -137,6 +138,10 @@ def test_a_study_is_of_one_search(join):
     two.claim({**config, "data_dir": "/elsewhere", "space": spaces.DEFAULT})
     with pytest.raises(UserError, match=r"batch_size \(64 there, 32 now\).*--workdir"):
         two.claim({**config, "batch_size": 32, "space": spaces.DEFAULT})
+    newer = {**config, "another": {"field": 1}, "space": spaces.DEFAULT}
+    two.claim(newer, defaults={"another": {"field": 1}})
+    with pytest.raises(UserError, match=r"another.field \(0 there, 1 now\)"):
+        two.claim(newer, defaults={"another": {"field": 0}})
     with pytest.raises(UserError, match=r"space.seed"):
         two.claim({**config, "space": spaces.DEFAULT | {"seed": {"low": 1}}})
 
@@ -237,6 +242,30 @@ def test_the_command_says_so_in_a_line_and_exits_with_2(tmp_path):
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: the study in postgresql://127.0.0.1:1/name can't be")
     assert SECRET not in line and not (tmp_path / "work").exists()
+
+
+def test_a_search_of_an_earlier_version_is_resumed(tmp_path):
+    """Its config lacks a field; the one of the command has the field's default."""
+    config = digits.get_config()
+    config.update({"batch_size": 180, "num_epochs": 2, "validation_size": 180})
+    config.optimizer.decay_epochs = (1,)
+    space = spaces.create_space(spaces.read_space(), config)
+    trials = Trials(tmp_path, space, "none", 2)
+    for _ in range(2):
+        trial = trials.next(2)
+        trial.report(90.0, 1)
+        trials.end(trial, 90.0 + trial.number, {})
+    trials.close()
+    content = config.to_dict()
+    del content["train_size"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
+    done = subprocess.run(**sweep(tmp_path, "--trials=2"), capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "trials.csv").read_text().splitlines()) == 3
+    done = subprocess.run(
+        **sweep(tmp_path, "--trials=2", "--config.train_size=900"), capture_output=True
+    )
+    assert done.returncode == 2 and "train_size (0 there, 900 now)" in done.stderr
 
 
 WORKER = """

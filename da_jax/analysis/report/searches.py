@@ -118,7 +118,8 @@ def _settings(
             yield name, setting_text(value)
     if trials is not None:
         early = sum("early" in row for row in trials.rows)
-        yield "Trials", f"{len(trials.rows)}, {early} of them stopped early"
+        stopped = f", {early} of them stopped early" if early else ""
+        yield "Trials", f"{len(trials.rows)}{stopped}"
 
 
 def _space(tables: Mapping[str, Any]) -> Table:
