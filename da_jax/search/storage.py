@@ -26,15 +26,15 @@ from sqlalchemy.exc import (
     SQLAlchemyError,
 )
 
-from da_jax.errors import UserError, reason, unknown_name
+from da_jax.errors import UserError, install_command, reason, unknown_name
 
 EXAMPLE = "postgresql://USER:PASSWORD@HOST/DATABASE"
 
 DRIVERS = {"postgresql": "postgresql+psycopg"}
 """Dialects whose default driver, in SQLAlchemy, isn't the one that is tested here."""
 
-INSTALL = {"psycopg": "pip install 'da-jax[postgresql]'"}
-"""How to install a driver, where it isn't `pip install` and its name."""
+EXTRAS = {"psycopg": "postgresql"}
+"""The extras that install a driver."""
 
 SQLITE_SECONDS, CONNECT_SECONDS = 60, 10
 """The longest waits for another process's lock, and for a server."""
@@ -152,7 +152,9 @@ def _missing_driver(url: URL, error: Exception) -> str:
     name = getattr(cause, "name", None)
     if name is None:
         return f"--storage names {driver or dialect}, which SQLAlchemy doesn't know"
-    install = INSTALL.get(name, f"install it, or name another: {dialect}+DRIVER://…")
+    install = f"install it, or name another: {dialect}+DRIVER://…"
+    if name in EXTRAS:
+        install = install_command(EXTRAS[name])
     return f"--storage={dialect}://… takes {name}, which isn't installed: {install}"
 
 

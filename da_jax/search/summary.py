@@ -19,12 +19,24 @@ from da_jax.storage.files import write_text
 Plot = Callable[[Any, optuna.Study, list[str]], Any]
 """Maps (Optuna's plots of a backend, study, two fields) to a figure."""
 
+VALUE = "validation top-1 (%)"
+"""What trials are compared by."""
+
 PLOTS: dict[str, Plot] = {
-    "history": lambda plots, study, _: plots.plot_optimization_history(study),
-    "importance": lambda plots, study, _: plots.plot_param_importances(study),
-    "landscape": lambda plots, study, fields: plots.plot_contour(study, fields),
+    "history": lambda plots, study, _: plots.plot_optimization_history(
+        study, target_name=VALUE
+    ),
+    "importance": lambda plots, study, _: plots.plot_param_importances(
+        study, target_name=VALUE
+    ),
+    "landscape": lambda plots, study, fields: plots.plot_contour(
+        study, fields, target_name=VALUE
+    ),
     "epochs": lambda plots, study, _: plots.plot_intermediate_values(study),
 }
+
+INCHES = 6.4, 4.4
+"""The size of a picture."""
 
 LANDSCAPE = ("disagreement.learning_rate", "disagreement.probability")
 """The two fields of the landscape, where the space has both."""
@@ -62,7 +74,7 @@ def table(study: optuna.Study, count: int | None = None) -> list[list[str]]:
     """
     trials = finished(study)[:count]
     fields = sorted({field for trial in trials for field in trial.params})
-    header = ["trial", "validation top-1 (%)", "epochs", "ended", *fields]
+    header = ["trial", VALUE, "epochs", "ended", *fields]
     rows = [
         [
             str(trial.number),
@@ -138,5 +150,6 @@ def _write_plots(study: optuna.Study, space: Space, folder: Path, whole: int) ->
             folder / f"{name}.html", include_plotlyjs="directory"
         )
         axes = plot(matplotlib, study, fields)
+        axes.figure.set_size_inches(INCHES)
         axes.figure.savefig(folder / f"{name}.png", dpi=150, bbox_inches="tight")
         plt.close(axes.figure)

@@ -76,7 +76,7 @@ def test_no_axis_of_percentages_goes_beyond_100():
 def test_the_values_of_a_chart_have_one_format():
     for values, texts in (
         ((12.5, 3.0625), ["12.500", "3.062"]),
-        ((0.4, 0.1234), ["0.400", "0.123"]),
+        ((0.4, 0.1234), ["0.4000", "0.1234"]),
         ((0.05, 5e-4), ["5.00e-02", "5.00e-04"]),
     ):
         table = Chart("key", "title", [line(*values)]).table()

@@ -14,7 +14,7 @@ def number_format(values: Iterable[Any], decimals: int = 2) -> str:
     """Returns the format specification that numbers share.
 
     Whole numbers have no decimals. Others have `decimals` if the largest is at least 1,
-    else as many as give the largest three digits, or exponents if some are tiny.
+    else as many as give the largest four digits, or exponents if some are tiny.
     Values that aren't numbers don't count.
     """
     numbers = [value for value in values if is_number(value)]
@@ -26,7 +26,7 @@ def number_format(values: Iterable[Any], decimals: int = 2) -> str:
         return f".{decimals}f"
     if min(sizes) < SMALL:
         return ".2e"
-    return f".{2 - math.floor(math.log10(largest))}f"
+    return f".{3 - math.floor(math.log10(largest))}f"
 
 
 def column_texts(values: Sequence[Any]) -> list[str]:
