@@ -143,7 +143,7 @@ FIELDS: dict[str, Declaration] = {
         True, BOOLEAN, "whether weight_decay includes biases and batch norm"
     ),
     "optimizer.clip_norm": Declaration(
-        0.0, or_zero("no limit"), "largest global norm of the gradient"
+        0.0, NOT_NEGATIVE, "largest global norm of the gradient (0: no limit)"
     ),
     "optimizer.schedule": Declaration(
         "step", Names("schedule", SCHEDULES), "of the learning rate, after the warm-up"
