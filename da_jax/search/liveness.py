@@ -31,6 +31,9 @@ class Liveness(Protocol):
     def is_alive(self, trial: FrozenTrial) -> bool | None:
         """Returns whether another process's trial is being run; None if unknown yet."""
 
+    def doubt(self) -> None:
+        """Makes other processes count as unknown until their next sign of life."""
+
     def close(self) -> None:
         """Leaves; what is still watched counts as ended, at once or after a while."""
 
@@ -66,6 +69,9 @@ class Locks:
             return True
         lock.close()
         return False
+
+    def doubt(self) -> None:
+        """Does nothing: locks tell at any moment."""
 
     def _lock(self, process: str) -> IO[str]:
         """Locks a process's file until it is closed."""
@@ -130,6 +136,10 @@ class Heartbeats:
         elif now - since > self._grace:
             return False
         return True if trial.number in self._alive else None
+
+    def doubt(self) -> None:
+        """Forgets which trials had heartbeats."""
+        self._alive.clear()
 
     def close(self) -> None:
         """Ends the thread."""

@@ -77,6 +77,7 @@ class Trials:
         except OSError as error:
             raise UserError(f"{folder} can't be written: {error.strerror}") from error
         self._liveness = liveness
+        self._is_waiting = False
         with self.alone():
             self.study = optuna.create_study(
                 storage=storage or create_storage(f"sqlite:///{folder / FILE}"),
@@ -140,6 +141,7 @@ class Trials:
             if self._count_started(before=trial.number) >= total:
                 self.study.tell(trial, state=TrialState.FAIL)
                 return None
+        self._is_waiting = False
         self._liveness.watch(trial)
         return trial
 
@@ -150,7 +152,14 @@ class Trials:
         return sum(before is None or trial.number < before for trial in trials)
 
     def is_undecided(self) -> bool:
-        """Returns whether a trial's process may be gone, which time will tell."""
+        """Returns whether the process of a running trial may be gone.
+
+        To be called again after `next`, when that has no trial for this process: the
+        answer comes with the other's next sign of life, or with its absence.
+        """
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._liveness.doubt()  # earlier signs of life may be long past
         return any(self._liveness.is_alive(trial) is None for trial in self._others())
 
     def end(
