@@ -1,0 +1,35 @@
+"""Distillation losses of logits, as pure functions.
+
+Each returns its weighted terms by name; the loss is their sum. Terms are means over the
+batch. Hyperparameters are keyword arguments, which default to the papers' values and
+may be traced. Losses are differentiable by the teacher's logits too: apply
+`jax.lax.stop_gradient` if the teacher isn't a constant.
+"""
+
+from da_jax.losses.decoupled import dkd
+from da_jax.losses.interface import (
+    ArrayLike,
+    Loss,
+    Losses,
+    Scalar,
+    cross_entropy,
+    kl_divergence,
+)
+from da_jax.losses.standardization import logit_standardization, standardize
+from da_jax.losses.temperature import kd
+from da_jax.losses.views import MLKD_TEMPERATURES, mlkd
+
+__all__ = [
+    "MLKD_TEMPERATURES",
+    "ArrayLike",
+    "Loss",
+    "Losses",
+    "Scalar",
+    "cross_entropy",
+    "dkd",
+    "kd",
+    "kl_divergence",
+    "logit_standardization",
+    "mlkd",
+    "standardize",
+]
