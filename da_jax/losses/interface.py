@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 ArrayLike = Array | np.ndarray
 
@@ -35,6 +35,42 @@ def kl_divergence(
     log_teacher = jax.nn.log_softmax(teacher_logits / temperature)
     divergence = optax.losses.kl_divergence_with_log_targets(log_student, log_teacher)
     return divergence * temperature**2
+
+
+def target_cross_entropy(
+    student_logits: Float[ArrayLike, "B K"],
+    teacher_logits: Float[ArrayLike, "B K"],
+    labels: Int[ArrayLike, " B"],
+) -> Float[Array, " B"]:
+    """Computes −q_label · log p_label by example, of the teacher's q."""
+    probabilities = jax.nn.softmax(teacher_logits)
+    of_label = jnp.take_along_axis(probabilities, jnp.asarray(labels)[:, None], axis=1)
+    return of_label[:, 0] * optax.softmax_cross_entropy_with_integer_labels(
+        student_logits, labels
+    )
+
+
+EXCLUDED = -1e9
+"""A logit so far below the others that the probability of its class is 0."""
+
+
+def without_classes(
+    logits: Float[ArrayLike, "B K"], excluded: Bool[Array, "B K"]
+) -> Float[Array, "B K"]:
+    """Replaces logits so that the softmax is over the other classes."""
+    return jnp.where(excluded, EXCLUDED, logits)
+
+
+def is_label(
+    logits: Float[ArrayLike, "B K"], labels: Int[ArrayLike, " B"]
+) -> Bool[Array, "B K"]:
+    """Returns which logits are the label's."""
+    return jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
+
+
+def linear_warmup(epoch: Scalar, warmup: Scalar) -> Float[Array, ""]:
+    """Computes min(epoch / warmup, 1); `warmup` may be 0."""
+    return jnp.minimum(jnp.divide(epoch, warmup), 1.0)
 
 
 def check_logits(student_logits: Any, teacher_logits: Any, labels: Any) -> None:

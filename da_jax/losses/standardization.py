@@ -1,8 +1,10 @@
 """Standardisation of logits, as a wrapper of losses."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -19,6 +21,15 @@ def standardize(logits: Float[ArrayLike, "B K"]) -> Float[Array, "B K"]:
     return centered / (std + 1e-7)
 
 
+FURTHER_LOGITS: dict[str, Callable[[Any], Array]] = {
+    "student_strong": standardize,
+    "teacher_strong": standardize,
+    "student_regions": jax.vmap(standardize, -1, -1),
+    "teacher_regions": jax.vmap(standardize, -1, -1),
+}
+"""How the arguments that are further logits are standardised, by name."""
+
+
 def logit_standardization(loss: Loss) -> Loss:
     """Wraps a loss so that its term `loss_kd` compares standardised logits.
 
@@ -28,7 +39,7 @@ def logit_standardization(loss: Loss) -> Loss:
       loss: a loss of this module, or of the same signature.
 
     Returns:
-      A loss with the same arguments.
+      A loss with the same arguments. It raises ValueError if there is no such term.
 
     Example:
       >>> import jax.numpy as jnp
@@ -48,9 +59,14 @@ def logit_standardization(loss: Loss) -> Loss:
         student_logits: Any, teacher_logits: Any, labels: Any, **others: Any
     ) -> Losses:
         plain = loss(student_logits, teacher_logits, labels, **others)
+        if "loss_kd" not in plain:
+            raise ValueError(
+                f"the loss has the terms {', '.join(plain)}; logit standardization"
+                " needs loss_kd"
+            )
         views = {
-            name: standardize(others[name])
-            for name in ("student_strong", "teacher_strong")
+            name: of_name(others[name])
+            for name, of_name in FURTHER_LOGITS.items()
             if name in others
         }
         logits = standardize(student_logits), standardize(teacher_logits)

@@ -37,9 +37,12 @@ from tests.training.step_test import running_and_params, trajectory
 REPOSITORY = Path(__file__).parent.parent.parent
 ASCENTS = ("ascent.ascend", "ascent.baselines", "ascent.disagreement", "ascent.plateau")
 LOSSES = (
+    "losses.correlation",
     "losses.decoupled",
+    "losses.regions",
     "losses.standardization",
     "losses.temperature",
+    "losses.transport",
     "losses.views",
 )
 
