@@ -123,7 +123,8 @@ def wkd_l(
     transport = _sinkhorn_cost(
         student, teacher, ~excluded, costs, regularization, iterations
     )
-    progress = (jnp.asarray(epoch) - decay_start) / (decay_end - decay_start)
+    length = jnp.maximum(jnp.subtract(decay_end, decay_start), EPSILON)
+    progress = (jnp.asarray(epoch) - decay_start) / length
     decay = (1 + jnp.cos(jnp.pi * jnp.clip(progress, 0, 1))) / 2
     return {
         "loss_ce": cross_entropy(student_logits, labels) * ce_weight,

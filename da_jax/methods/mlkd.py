@@ -9,10 +9,10 @@ from typing import ClassVar
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.methods.interface import Losses, MethodInputs, Weights
-from da_jax.methods.kd import LogitMethod
+from da_jax.methods.logit_method import StandardizableMethod
 
 
-class MLKD(LogitMethod):
+class MLKD(StandardizableMethod):
     """Multi-Level Logit Distillation, with the correlations of the global batch."""
 
     hyperparameters: ClassVar = {
@@ -24,12 +24,10 @@ class MLKD(LogitMethod):
 
     def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
         """Computes `loss_ce`, `loss_kd`, `loss_cc` (classes), `loss_bc` (examples)."""
-        assert inputs.strong is not None, "this method needs a strong view"
         return self.logit_losses(
             losses.mlkd,
             inputs,
-            student_strong=inputs.strong.student.logits,
-            teacher_strong=inputs.strong.teacher.logits,
+            **inputs.strong_logits,
             axis_name=self.axis_name,
             **weights,
         )

@@ -11,7 +11,13 @@ from da_jax.augmentations import Augmented
 from da_jax.data import Examples
 from da_jax.losses import Losses
 from da_jax.methods import MethodInputs, ViewOutputs
-from da_jax.models.forward import Outputs, Variables, norms_before_relu, train_mode
+from da_jax.models.forward import (
+    Outputs,
+    Variables,
+    classifier,
+    norms_before_relu,
+    train_mode,
+)
 from da_jax.training.batch_metrics import train_metrics
 from da_jax.training.optimizers import OPTIMIZERS, Gradients
 from da_jax.training.state import METHOD, Hyperparameters, Metrics, Task, TrainState
@@ -49,6 +55,11 @@ def update_student(
         epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
         inputs = _method_inputs(
             task, teacher, examples, augmented, outputs, teacher_outputs, epoch
+        )._replace(
+            student_classifier=classifier(
+                task.student,
+                {"params": trainable["student"], "batch_stats": batch_stats},
+            )
         )
         losses, auxiliary = task.method.apply(
             _with_params(state.auxiliary, trainable["method"]),
@@ -102,10 +113,11 @@ def _method_inputs(
     teacher_outputs: Sequence[Outputs | None],
     epoch: jax.Array,
 ) -> MethodInputs:
-    norms = []
+    norms, teacher_classifier = [], None
     if task.teacher is not None and teacher is not None:
-        params = jax.lax.stop_gradient(teacher["params"])
-        norms = norms_before_relu(task.teacher, params)
+        teacher = jax.lax.stop_gradient(teacher)
+        norms = norms_before_relu(task.teacher, teacher["params"])
+        teacher_classifier = classifier(task.teacher, teacher)
     views = [ViewOutputs(*view) for view in zip(outputs, teacher_outputs, strict=True)]
     return MethodInputs(
         student=views[0].student,
@@ -116,6 +128,7 @@ def _method_inputs(
         epoch=epoch.astype(task.dtype),
         teacher_norms=norms,
         strong=views[1] if task.method.strong_view else None,
+        teacher_classifier=teacher_classifier,
     )
 
 
