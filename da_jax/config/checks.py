@@ -18,7 +18,7 @@ from da_jax.declarations import (
 )
 from da_jax.errors import UserError, unknown_name
 from da_jax.methods import METHODS
-from da_jax.models import MODELS
+from da_jax.models import MODELS, is_model
 from da_jax.models.network import PRECISIONS
 from da_jax.training.optimizers import OPTIMIZERS
 from da_jax.training.parallel import PARALLEL
@@ -80,7 +80,8 @@ def check_config(config: ConfigDict) -> None:
     fields = dict(flatten(config.to_dict()))
     for field, (kind, known) in NAMES.items():
         optional = field in OPTIONAL_NAMES and not fields[field]
-        if not optional and fields[field] not in known:
+        is_known = is_model if field == "teacher.model" else known.__contains__
+        if not optional and not is_known(fields[field]):
             raise unknown_name(f"{kind} in config.{field}", fields[field], known)
     for field, allowed in (RANGES | _declared_ranges(config)).items():
         if field in fields:

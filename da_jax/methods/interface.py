@@ -43,7 +43,7 @@ class MethodInputs(NamedTuple):
       teacher_norms: see `da_jax.models.network.Network.norms_before_relu`.
       strong: the outputs for RandAugment's view of the same examples, for methods with
         `Method.strong_view`.
-      student_classifier: the parameters of the student's last layer; None for a network
+      student_classifier: the parameters of the student's last layer; None for a module
         that isn't a `da_jax.models.Network`.
       teacher_classifier: the teacher's.
     """
@@ -141,8 +141,8 @@ class Method(Part, kw_only=True):
             if getattr(inputs, f"{role}_classifier") is None:
                 raise UserError(
                     f"method {type(self).__name__} needs the classifier of the {role},"
-                    " which isn't a subclass of da_jax.models.Network; make it one, or"
-                    " use another method of logits such as KD, DKD or MLKD"
+                    " which only a da_jax.models.Network has; make it one, or use"
+                    " another method of logits such as KD, DKD or MLKD"
                 )
 
     def global_batch(self, values: jax.Array) -> jax.Array:

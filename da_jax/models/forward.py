@@ -76,7 +76,7 @@ def norms_before_relu(network: nn.Module, params: Any) -> list[Norm]:
 
 
 def classifier(network: nn.Module, variables: Variables) -> Classifier | None:
-    """The parameters of a network's last layer; None for a plain module."""
+    """The parameters of a network's linear last layer; None for a plain module."""
     return network.classifier(variables) if isinstance(network, Network) else None
 
 

@@ -132,9 +132,11 @@ class Network(Part, kw_only=True):
         ]
         return [Norm(block[n]["scale"], block[n]["bias"]) for block, n in blocks]
 
-    def classifier(self, variables: Mapping[str, Any]) -> Classifier:
-        """Returns the parameters of the last layer."""
-        return Classifier(**variables["params"][self.CLASSIFIER])
+    def classifier(self, variables: Mapping[str, Any]) -> Classifier | None:
+        """Returns the parameters of the last layer; None if it isn't linear."""
+        found = variables["params"].get(self.CLASSIFIER, {})
+        is_linear = found.keys() == set(Classifier._fields)
+        return Classifier(**found) if is_linear else None
 
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """Computes the features of images `[B, 32, 32, 3]`."""

@@ -89,6 +89,8 @@ class ReusedClassifier(Network):
     backbone: Network
     donor: Network
 
+    CLASSIFIER = "classifier"
+
     @property
     def norm_paths(self) -> list[tuple[str, str]]:
         """See `Network`; in the backbone."""

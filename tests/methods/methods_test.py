@@ -232,7 +232,7 @@ def test_methods_need_the_features_that_they_declare(name):
 def test_methods_need_the_classifiers_that_they_declare(name, role):
     batch = random_batch(name)._replace(**{f"{role}_classifier": None})
     _, method_weights = declarations.split(METHODS[name], {})
-    message = f"method {name} needs the classifier of the {role}, which isn't a"
+    message = f"method {name} needs the classifier of the {role}, which only a"
     with pytest.raises(UserError, match=message):
         create_method(name).init(KEYS, batch, method_weights)
 
