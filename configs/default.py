@@ -5,7 +5,8 @@ The fields are in `da_jax/config/defaults.py`. A variant is a comma-separated li
 words, in any order, with at most one of each kind:
 
 - a teacher of the file (by default the first);
-- a method, a key of `methods` (by default KD), with mdistiller's hyperparameters;
+- a method, a key of `methods` (by default KD), with mdistiller's hyperparameters, or
+  those of its authors if it is later;
 - an augmentation: `da` (the default) is Disagreement Augmentation; `kd` and `none` are
   no augmentation; or `fgsm`, `noise`, `pgd`;
 - a learning rate: `lr0.05` (the default), the original's, or `lr0.01`, mdistiller's for
@@ -46,16 +47,30 @@ LATER_ASCENT = {
 }
 """What `later` sets, from the original's src/engine/cfg.py and src/configs/cifar100."""
 
+ACROSS_FAMILIES: dict[str, dict[str, float]] = {"SDD": {"finest": 4}}
+
 PAIRS: dict[tuple[str, str], dict[str, dict[str, float]]] = {
+    ("ResNet50", "MobileNetV2"): ACROSS_FAMILIES,
     ("resnet110", "resnet32"): {"DKD": {"beta": 2.0}},
-    ("resnet56", "resnet20"): {"DKD": {"beta": 2.0}},
-    ("vgg13", "MobileNetV2"): {"DKD": {"beta": 6.0}},
-    ("vgg13", "vgg8"): {"DKD": {"beta": 6.0}},
+    ("resnet32x4", "ShuffleV1"): {
+        **ACROSS_FAMILIES,
+        "WKD_L": {"kd_weight": 200.0, "temperature": 6.0},
+    },
+    ("resnet32x4", "ShuffleV2"): ACROSS_FAMILIES,
+    ("resnet32x4", "resnet8x4"): {"ReviewKD": {"review_weight": 5.0}},
+    ("resnet32x4", "wrn_16_2"): ACROSS_FAMILIES,
+    ("resnet32x4", "wrn_40_2"): ACROSS_FAMILIES,
+    ("resnet56", "resnet20"): {"DKD": {"beta": 2.0}, "SDD": {"beta": 2.0}},
+    ("vgg13", "MobileNetV2"): {"DKD": {"beta": 6.0}, **ACROSS_FAMILIES},
+    ("vgg13", "vgg8"): {"DKD": {"beta": 6.0}, "SDD": {"beta": 6.0}},
+    ("wrn_40_2", "MobileNetV2"): ACROSS_FAMILIES,
+    ("wrn_40_2", "ShuffleV1"): ACROSS_FAMILIES,
+    ("wrn_40_2", "resnet8x4"): ACROSS_FAMILIES,
     ("wrn_40_2", "wrn_16_2"): {"DKD": {"beta": 6.0}},
     ("wrn_40_2", "wrn_40_1"): {"DKD": {"beta": 6.0}},
-    ("resnet32x4", "resnet8x4"): {"ReviewKD": {"review_weight": 5.0}},
 }
-"""Values of mdistiller's configs that depend on the teacher and the student."""
+"""Values that depend on the teacher and the student: those of mdistiller's configs, and
+of later methods those of their authors'."""
 
 
 def create(student: str, teachers: Collection[str], variant: str) -> ConfigDict:
@@ -133,5 +148,5 @@ def _choose(variant: str, kinds: list[list[str]]) -> list[str]:
 
 
 def methods() -> dict[str, dict[str, Any]]:
-    """Returns the config section of each method, with mdistiller's values."""
+    """Returns the config section of each method."""
     return sections(METHODS)

@@ -4,7 +4,6 @@ from typing import IO
 
 import ml_dtypes
 import numpy as np
-import safetensors
 
 from da_jax.errors import UserError, printable, reason
 
@@ -41,6 +40,8 @@ def load_arrays(file: IO[bytes], name: str) -> dict[str, np.ndarray]:
     Raises:
       UserError: it is damaged, or has arrays of another dtype than `DTYPES`.
     """
+    import safetensors
+
     file.seek(0)
     try:
         tensors = safetensors.deserialize(file.read())

@@ -91,7 +91,8 @@ def _innermost(name: str, content: Any) -> Any:
 def _containers(content: Any) -> list[str]:
     if not isinstance(content, Mapping):
         return []
-    return [name for name in ENTRIES if isinstance(content.get(name), Mapping)]
+    found = [name for name in ENTRIES if isinstance(content.get(name), Mapping)]
+    return [name for name in found if content[name]]
 
 
 def _to_numpy(name: str, key: str, tensor: Any) -> np.ndarray:

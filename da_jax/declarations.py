@@ -46,11 +46,13 @@ class Names:
       kind: what an entry is called.
       table: the entries; a user's modules may add to it.
       optional: whether the field may be empty.
+      is_name: returns whether a value is a name; by default whether it is in the table.
     """
 
     kind: str
     table: Mapping[str, Any] | tuple[str, ...]
     optional: bool = False
+    is_name: Callable[[Any], bool] | None = None
 
     @property
     def description(self) -> str:
@@ -59,7 +61,8 @@ class Names:
 
     def contains(self, value: Any) -> bool:
         """Returns whether the field may have this value."""
-        return value in self.table or (self.optional and not value)
+        is_name = self.is_name or self.table.__contains__
+        return (self.optional and not value) or is_name(value)
 
 
 class Declaration(NamedTuple):

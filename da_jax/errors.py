@@ -48,16 +48,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UserError:
 def near(name: str, known: Iterable[str]) -> list[str]:
     """Returns up to three of the `known` names like `name`, the nearest first.
 
-    Names that start with `name` are like it too. Upper and lower case are the same.
+    If there are none, they are those that start with `name`. Upper and lower case are
+    the same.
     """
     name = str(name).lower()
     by_lower: dict[str, list[str]] = {}
     for each in known:
         by_lower.setdefault(each.lower(), []).append(each)
     matches = difflib.get_close_matches(name, by_lower)
-    if len(name) > 2:
-        matches += [each for each in by_lower if each.startswith(name)]
-    return [each for match in dict.fromkeys(matches) for each in by_lower[match]][:3]
+    if not matches and len(name) > 2:
+        matches = [each for each in by_lower if each.startswith(name)]
+    return [each for match in matches for each in by_lower[match]][:3]
 
 
 def did_you_mean(names: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ class Pretrained:
 
     Attributes:
       folder: the folder that it was loaded from.
-      model: its architecture, a key of `da_jax.models.MODELS`.
+      model: its architecture, as `da_jax.models.create_model` knows it.
       num_classes: K.
       network: its module, for float32 images.
       variables: its `params` and `batch_stats`, on the host.

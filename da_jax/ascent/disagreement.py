@@ -148,10 +148,7 @@ def disagreement_augment(
     x = jax.tree.map(jnp.asarray, x)
     coin_key, noise_key = (None, None) if key is None else jax.random.split(key)
     coin = flip(coin_key, probability)
-    start = x
-    if random_init and coin is not None:
-        noise = uniform(noise_key, x, axis_name)
-        start = jax.tree.map(partial(jnp.where, coin), noise, x)
+    use_noise = coin if random_init else None
     optimizer = ascent_optimizer(
         learning_rate,
         reduce_on_plateau=reduce_on_plateau
@@ -160,22 +157,32 @@ def disagreement_augment(
         reference_batch=reference_batch,
         normalize=normalize,
     )
+    objective = disagreement(
+        student,
+        teacher,
+        divergence,
+        logit_standardization,
+        has_state=student_state is not None,
+        update_state=update_state,
+    )
     ascended = ascend(
-        start,
-        disagreement(
-            student,
-            teacher,
-            divergence,
-            logit_standardization,
-            has_state=student_state is not None,
-            update_state=update_state,
-        ),
+        _or_noise(x, use_noise, noise_key, axis_name),
+        objective,
         optimizer=optimizer,
         steps=steps if coin is None else jnp.where(coin, steps, 0),
         state=student_state,
         axis_name=axis_name,
     )
     return ascended._replace(applied=jnp.array(True) if coin is None else coin)
+
+
+def _or_noise(
+    x: Any, use_noise: Array | None, key: Array | None, axis_name: str | None
+) -> Any:
+    """Returns uniform(-1, 1) noise in place of x, if the coin `use_noise` says so."""
+    if use_noise is None:
+        return x
+    return jax.tree.map(partial(jnp.where, use_noise), uniform(key, x, axis_name), x)
 
 
 def _check(

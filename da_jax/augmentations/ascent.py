@@ -113,20 +113,6 @@ class AscentAugmentation(Augmentation):
         def noise() -> jax.Array:
             return _uniform(context.noise_key, batch.images, axis_name)
 
-        def objective(
-            images: jax.Array, observed: _Observed
-        ) -> tuple[jax.Array, _Observed]:
-            student_logits, moved = context.student(images, observed.batch_stats)
-            logits = student_logits, context.teacher(images)
-            disagreement = jnp.where(
-                observed.passes == 0,
-                jnp.mean(self.disagreement(*logits)),
-                observed.disagreement,
-            )
-            kept = moved if self.keeps_batch_stats else observed.batch_stats
-            values = self.objective(*logits, batch.labels)
-            return values, _Observed(kept, disagreement, observed.passes + 1)
-
         origin = batch.images
         if self.starts_from_noise:
             origin = jnp.where(coin, noise(), origin)
@@ -136,7 +122,7 @@ class AscentAugmentation(Augmentation):
         zero = jnp.zeros((), origin.dtype)
         moved, observed, _ = take_steps(
             origin,
-            objective,
+            self._observed_objective(batch, context),
             optimizer=self.optimizer(learning_rate, len(origin) * devices),
             steps=jnp.where(coin, steps, 0),
             project=self.projection(hyperparameters),
@@ -154,10 +140,32 @@ class AscentAugmentation(Augmentation):
                 "coin": coin,
                 "disagreement_before": before,
                 "ascent_scale": context.scale,
-                "step_over_alpha": jnp.mean(jnp.abs(images - origin), axis=(1, 2, 3))
-                / (learning_rate * steps),
+                "step_over_alpha": _mean_distance(
+                    images, origin, learning_rate * steps
+                ),
             },
         )
+
+    def _observed_objective(
+        self, batch: Batch, context: Context
+    ) -> Callable[[jax.Array, _Observed], tuple[jax.Array, _Observed]]:
+        """Returns the objective of the batch, which also observes its passes."""
+
+        def objective(
+            images: jax.Array, observed: _Observed
+        ) -> tuple[jax.Array, _Observed]:
+            student_logits, moved = context.student(images, observed.batch_stats)
+            logits = student_logits, context.teacher(images)
+            disagreement = jnp.where(
+                observed.passes == 0,
+                jnp.mean(self.disagreement(*logits)),
+                observed.disagreement,
+            )
+            kept = moved if self.keeps_batch_stats else observed.batch_stats
+            values = self.objective(*logits, batch.labels)
+            return values, _Observed(kept, disagreement, observed.passes + 1)
+
+        return objective
 
     def metrics(
         self,
@@ -180,6 +188,17 @@ class AscentAugmentation(Augmentation):
             "disagreement_after": Metric(after, coin),
             "step_over_alpha": Metric(measurements["step_over_alpha"], coin),
         }
+
+
+def _mean_distance(
+    images: jax.Array, origin: jax.Array, unit: jax.typing.ArrayLike
+) -> jax.Array:
+    """Returns how far each example moved, the mean over its values, in a unit: `[B]`.
+
+    0 for a unit of 0.
+    """
+    distances = jnp.mean(jnp.abs(images - origin), axis=tuple(range(1, images.ndim)))
+    return distances / jnp.maximum(unit, jnp.finfo(distances.dtype).tiny)
 
 
 def _uniform(key: jax.Array, images: jax.Array, axis_name: str | None) -> jax.Array:

@@ -67,7 +67,7 @@ def evaluate(
     """
     from da_jax.analysis.pretrained import load_pretrained
     from da_jax.data import load_dataset
-    from da_jax.models import create_model
+    from da_jax.models import create_model, without_reused
     from da_jax.training.evaluation import evaluate_network
 
     if not checkpoint.is_dir():  # the imports of one that is may add the model
@@ -76,7 +76,7 @@ def evaluate(
         if message := unconverted(checkpoint, model or ""):
             raise UserError(message)
     loaded = load_pretrained(checkpoint, last=last)
-    if model not in (None, loaded.model):
+    if model not in (None, loaded.model, without_reused(loaded.model)):
         raise UserError(f"{checkpoint} holds a {loaded.model}, not a {model}")
     data = load_dataset(dataset, data_dir)
     loaded.check_fits(dataset, data.num_classes)

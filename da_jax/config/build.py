@@ -17,7 +17,7 @@ from da_jax.config.record import to_record
 from da_jax.data import Dataset, Examples, hold_out, load_dataset, locations, take_part
 from da_jax.errors import UserError
 from da_jax.methods import METHODS, create_method
-from da_jax.models import check_axis, check_logits, create_model
+from da_jax.models import check_axis, check_logits, create_model, reusing
 from da_jax.models.forward import Variables
 from da_jax.models.network import PRECISIONS
 from da_jax.storage.model_folders import load_model
@@ -91,7 +91,7 @@ def build_run(
         names=Names(
             run=config.name,
             dataset=config.dataset,
-            student=config.student,
+            student=student_model(config),
             teacher=config.teacher.model,
             imports=tuple(config.imports),
         ),
@@ -153,6 +153,13 @@ def create_ascent(config: ConfigDict) -> tuple[DisagreementAugmentation, float]:
     return DisagreementAugmentation(**settings), scalars["learning_rate"]
 
 
+def student_model(config: ConfigDict) -> str:
+    """Returns the name of the network that is trained, see `create_model`."""
+    if METHODS[config.method].reuses_classifier:
+        return reusing(config.student, config.teacher.model)
+    return str(config.student)
+
+
 def create_task(config: ConfigDict, dataset: Dataset) -> Task:
     """Creates what is trained, from the fields that shape the compiled steps."""
     _, height, width, channels = dataset.train.images.shape
@@ -166,7 +173,7 @@ def create_task(config: ConfigDict, dataset: Dataset) -> Task:
     augmentation: Any = AUGMENTATIONS[config.augmentation]
     of_augmentation, _ = declarations.split(augmentation, _augmentation_section(config))
     return Task(
-        student=network(config.student),
+        student=network(student_model(config)),
         teacher=network(config.teacher.model) if config.teacher.model else None,
         method=create_method(
             config.method, axis_name=axis_name, **precision, **settings

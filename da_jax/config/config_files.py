@@ -141,7 +141,7 @@ def _by_last_part(name: str, fields: Sequence[str]) -> list[str]:
     Initials are like it: lr is the learning_rate.
     """
     parts = {field: field.rpartition(".")[2] for field in fields}
-    names = [name] if name in parts.values() else near(name, parts.values())
+    names = [name] if name in parts.values() else near(name, parts.values())[:1]
     return [
         field
         for field, part in parts.items()

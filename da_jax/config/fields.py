@@ -20,7 +20,7 @@ from da_jax.declarations import (
     Range,
 )
 from da_jax.methods import METHODS
-from da_jax.models import MODELS
+from da_jax.models import MODELS, is_model
 from da_jax.models.network import PRECISIONS
 from da_jax.training.optimizers import (
     OPTIMIZERS,
@@ -76,7 +76,9 @@ FIELDS: dict[str, Declaration] = {
         "", TEXT, "the folder of a model or a run whose weights the student starts from"
     ),
     "teacher.model": Declaration(
-        "", Names("model", MODELS, optional=True), "the teacher's architecture"
+        "",
+        Names("model", MODELS, optional=True, is_name=is_model),
+        "the teacher's architecture",
     ),
     "teacher.checkpoint": Declaration(
         "", TEXT, "the folder of a converted model, or of a run"
@@ -143,7 +145,7 @@ FIELDS: dict[str, Declaration] = {
         True, BOOLEAN, "whether weight_decay includes biases and batch norm"
     ),
     "optimizer.clip_norm": Declaration(
-        0.0, or_zero("no limit"), "largest global norm of the gradient"
+        0.0, NOT_NEGATIVE, "largest global norm of the gradient (0: no limit)"
     ),
     "optimizer.schedule": Declaration(
         "step", Names("schedule", SCHEDULES), "of the learning rate, after the warm-up"

@@ -9,10 +9,10 @@ from typing import ClassVar
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, POSITIVE, Declaration
 from da_jax.methods.interface import Losses, MethodInputs, Weights
-from da_jax.methods.kd import LogitMethod
+from da_jax.methods.logit_method import StandardizableMethod
 
 
-class DKD(LogitMethod):
+class DKD(StandardizableMethod):
     """Decoupled Knowledge Distillation."""
 
     hyperparameters: ClassVar = {

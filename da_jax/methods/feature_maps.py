@@ -1,28 +1,11 @@
-"""Resizing of feature maps, to compare those of two networks."""
+"""Feature maps of two networks, in one size."""
 
 from collections.abc import Iterator
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from da_jax.methods.interface import Outputs
-
-
-def average_pool(features: jax.Array, height: int, width: int) -> jax.Array:
-    """Pools `[B, H, W, C]` as `torch.nn.functional.adaptive_avg_pool2d` does."""
-    rows = _pooling(features.shape[1], height, features.dtype)
-    columns = _pooling(features.shape[2], width, features.dtype)
-    return jnp.einsum("bhwc,ih,jw->bijc", features, rows, columns, precision="highest")
-
-
-def _pooling(size: int, target: int, dtype: jax.typing.DTypeLike) -> np.ndarray:
-    """Returns the matrix `[target, size]` of the means over windows."""
-    matrix = np.zeros((target, size))
-    for index in range(target):
-        first, last = index * size // target, -(-(index + 1) * size // target)
-        matrix[index, first:last] = 1 / (last - first)
-    return matrix.astype(dtype)
+from da_jax.models.layers import average_pool
 
 
 def of_one_size(one: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:

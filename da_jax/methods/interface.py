@@ -13,7 +13,7 @@ from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.errors import UserError
 from da_jax.losses import Losses
 from da_jax.models.forward import Outputs
-from da_jax.models.network import Norm, Part
+from da_jax.models.network import Classifier, Norm, Part
 
 Weights = Mapping[str, jax.typing.ArrayLike]
 """A method's traced hyperparameters by name."""
@@ -46,6 +46,9 @@ class MethodInputs(NamedTuple):
       strong: the outputs for RandAugment's view of the same examples, for methods with
         `Method.strong_view`.
       label_smoothing: of the labels in the cross-entropy, a scalar; None for none.
+      student_classifier: the parameters of the student's last layer; None for a module
+        that isn't a `da_jax.models.Network`.
+      teacher_classifier: the teacher's.
     """
 
     student: Outputs
@@ -57,6 +60,22 @@ class MethodInputs(NamedTuple):
     teacher_norms: list[Norm]
     strong: ViewOutputs | None = None
     label_smoothing: jax.typing.ArrayLike | None = None
+    student_classifier: Classifier | None = None
+    teacher_classifier: Classifier | None = None
+
+    @property
+    def logits(self) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """The arguments of a loss of logits: both networks' logits, and the labels."""
+        return self.student.logits, self.teacher.logits, self.labels
+
+    @property
+    def strong_logits(self) -> dict[str, jax.Array]:
+        """The further arguments of a loss of two views."""
+        assert self.strong is not None, "this method needs a strong view"
+        return {
+            "student_strong": self.strong.student.logits,
+            "teacher_strong": self.strong.teacher.logits,
+        }
 
 
 def cross_entropy(logits: jax.Array, inputs: MethodInputs) -> jax.Array:
@@ -91,6 +110,11 @@ class Method(Part, kw_only=True):
     """Its traced scalars, see `da_jax.declarations.hyperparameters`."""
     features: ClassVar[tuple[str, ...]] = ()
     """The features that it needs of both networks, such as `("feats",)`."""
+    classifiers: ClassVar[tuple[str, ...]] = ()
+    """The networks whose classifier it needs: `"student"`, `"teacher"`."""
+    reuses_classifier: ClassVar[bool] = False
+    """Whether the student has the teacher's classifier, see
+    `da_jax.models.reused_classifier`."""
     uses_teacher: ClassVar[bool] = True
     """Whether it needs a teacher."""
     teacher_train: ClassVar[bool] = False
@@ -132,6 +156,13 @@ class Method(Part, kw_only=True):
                     f" {', '.join(['logits', *outputs.features])}; return (logits,"
                     " features), see da_jax.models.Stages, or use a method of logits"
                     " such as KD, DKD or MLKD"
+                )
+        for role in self.classifiers:
+            if getattr(inputs, f"{role}_classifier") is None:
+                raise UserError(
+                    f"method {type(self).__name__} needs the classifier of the {role},"
+                    " which only a da_jax.models.Network has; make it one, or use"
+                    " another method of logits such as KD, DKD or MLKD"
                 )
 
     def global_batch(self, values: jax.Array) -> jax.Array:

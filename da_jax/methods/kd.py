@@ -4,38 +4,15 @@ References:
   Hinton et al., Distilling the Knowledge in a Neural Network, 2015.
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from da_jax import losses
-from da_jax.declarations import BOOLEAN, NOT_NEGATIVE, POSITIVE, Declaration, setting
-from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
+from da_jax.declarations import NOT_NEGATIVE, Declaration
+from da_jax.methods.interface import Losses, MethodInputs, Weights
+from da_jax.methods.logit_method import StandardizableMethod
 
 
-class LogitMethod(Method):
-    """A method that computes a loss of `da_jax.losses`, cross-entropy included."""
-
-    hyperparameters: ClassVar = {
-        "temperature": Declaration(4.0, POSITIVE, "temperature of the softmax"),
-    }
-
-    logit_standardization: bool = setting(
-        False, BOOLEAN, "standardise both networks' logits for the distillation loss"
-    )
-
-    def logit_losses(
-        self, loss: losses.Loss, inputs: MethodInputs, **options: Any
-    ) -> Losses:
-        """Computes the terms of `loss`, with logit standardization if that is set."""
-        if self.logit_standardization:
-            loss = losses.logit_standardization(loss)
-        logits = inputs.student.logits, inputs.teacher.logits
-        terms = loss(*logits, inputs.labels, **options)
-        if inputs.label_smoothing is not None:
-            terms["loss_ce"] = self.cross_entropy(inputs) * options["ce_weight"]
-        return terms
-
-
-class KD(LogitMethod):
+class KD(StandardizableMethod):
     """Knowledge Distillation."""
 
     hyperparameters: ClassVar = {

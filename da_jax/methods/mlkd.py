@@ -6,15 +6,13 @@ References:
 
 from typing import ClassVar
 
-import jax
-
 from da_jax import losses
 from da_jax.declarations import NOT_NEGATIVE, Declaration
-from da_jax.methods.interface import Losses, MethodInputs, Weights, cross_entropy
-from da_jax.methods.kd import LogitMethod
+from da_jax.methods.interface import Losses, MethodInputs, Weights
+from da_jax.methods.logit_method import StandardizableMethod
 
 
-class MLKD(LogitMethod):
+class MLKD(StandardizableMethod):
     """Multi-Level Logit Distillation, with the correlations of the global batch."""
 
     hyperparameters: ClassVar = {
@@ -24,20 +22,12 @@ class MLKD(LogitMethod):
 
     strong_view: ClassVar = True
 
-    def cross_entropy(self, inputs: MethodInputs) -> jax.Array:
-        """Computes the sum of both views' mean cross-entropies."""
-        assert inputs.strong is not None, "this method needs a strong view"
-        strong = cross_entropy(inputs.strong.student.logits, inputs)
-        return super().cross_entropy(inputs) + strong
-
     def distillation(self, inputs: MethodInputs, weights: Weights) -> Losses:
         """Computes `loss_ce`, `loss_kd`, `loss_cc` (classes), `loss_bc` (examples)."""
-        assert inputs.strong is not None, "this method needs a strong view"
         return self.logit_losses(
             losses.mlkd,
             inputs,
-            student_strong=inputs.strong.student.logits,
-            teacher_strong=inputs.strong.teacher.logits,
+            **inputs.strong_logits,
             axis_name=self.axis_name,
             **weights,
         )

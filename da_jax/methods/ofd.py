@@ -24,8 +24,8 @@ import jax.scipy.stats
 
 from da_jax.declarations import AT_LEAST_ONE, NOT_NEGATIVE, Declaration, setting
 from da_jax.errors import UserError
-from da_jax.methods.feature_maps import average_pool
 from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
+from da_jax.models.layers import average_pool
 from da_jax.models.network import Norm
 
 RARELY = 0.001

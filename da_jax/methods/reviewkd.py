@@ -18,7 +18,6 @@ import jax.numpy as jnp
 
 from da_jax.declarations import BOOLEAN, NOT_NEGATIVE, POSITIVE, Declaration, setting
 from da_jax.errors import UserError
-from da_jax.methods.feature_maps import average_pool
 from da_jax.methods.interface import (
     Losses,
     Method,
@@ -26,7 +25,7 @@ from da_jax.methods.interface import (
     Outputs,
     Weights,
 )
-from da_jax.models.layers import TORCH_UNIFORM, conv, torch_bias
+from da_jax.models.layers import TORCH_UNIFORM, average_pool, conv, torch_bias
 from da_jax.models.network import Part
 
 REVIEW_UNIFORM = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")

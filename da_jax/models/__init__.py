@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -13,6 +14,7 @@ from da_jax.models import mobilenetv2, resnet, shufflenetv1, shufflenetv2, vgg, 
 from da_jax.models.checks import check_axis, check_logits
 from da_jax.models.convolution import Precision
 from da_jax.models.network import Network, Stages
+from da_jax.models.reused_classifier import reuse_classifier
 
 __all__ = [
     "MODELS",
@@ -21,6 +23,9 @@ __all__ = [
     "check_axis",
     "check_logits",
     "create_model",
+    "is_model",
+    "reusing",
+    "without_reused",
 ]
 
 MODELS: dict[str, Callable[..., nn.Module]] = {
@@ -50,6 +55,24 @@ MODELS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+REUSES = "+"
+
+
+def reusing(student: str, teacher: str) -> str:
+    """Returns the name of a student with the classifier of a teacher."""
+    return f"{student}{REUSES}{teacher}"
+
+
+def without_reused(name: str) -> str:
+    """Returns the name of the student in a name by `reusing`; others as they are."""
+    return name.partition(REUSES)[0]
+
+
+def is_model(name: str) -> bool:
+    """Returns whether `create_model` knows a name."""
+    return all(part in MODELS for part in name.split(REUSES))
+
+
 def create_model(
     name: str,
     num_classes: int = 100,
@@ -65,7 +88,7 @@ def create_model(
     `[B, 32, 32, 3]`; `da_jax.models.forward` calls them and any other module.
 
     Args:
-      name: a key of `MODELS`.
+      name: a key of `MODELS`, or two joined by `reusing`.
       num_classes: width of the logits; `check_logits` checks a module that doesn't take
         it.
       dtype: of the activations; parameters are float32, or float64 with it.
@@ -77,6 +100,20 @@ def create_model(
     Raises:
       UserError: there is no such architecture, or it has no activations of `dtype`.
     """
+    student, reuses, teacher = name.partition(REUSES)
+    if reuses:
+        options: dict[str, Any] = {
+            "dtype": dtype,
+            "precision": precision,
+            "axis_name": axis_name,
+        }
+        return reuse_classifier(
+            (student, teacher),
+            create_model(student, 0, **options),
+            create_model(teacher, num_classes, **options),
+            num_classes=num_classes,
+            **options,
+        )
     if name not in MODELS:
         raise unknown_name("model", name, MODELS)
     parameters = inspect.signature(MODELS[name]).parameters.values()

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 
 from da_jax.errors import UserError
-from da_jax.models.network import Network, Norm
+from da_jax.models.network import Classifier, Network, Norm
 
 Variables = dict[str, Any]
 """A network's `params` and `batch_stats`."""
@@ -75,6 +75,11 @@ def norms_before_relu(network: nn.Module, params: Any) -> list[Norm]:
     return network.norms_before_relu(params) if isinstance(network, Network) else []
 
 
+def classifier(network: nn.Module, variables: Variables) -> Classifier | None:
+    """The parameters of a network's linear last layer; None for a plain module."""
+    return network.classifier(variables) if isinstance(network, Network) else None
+
+
 def train_mode(
     network: nn.Module, params: Any, batch_stats: Any, images: jax.Array
 ) -> tuple[Outputs, Any]:
@@ -124,9 +129,20 @@ def eval_mode(
 
 def without_axis(network: nn.Module) -> nn.Module:
     """Returns a network for one device: batch norm has no pmapped axis."""
-    if not has_field(network, "axis_name"):
-        return network
-    return network.clone(axis_name=None)
+    parts = {
+        field.name: getattr(network, field.name)
+        for field in dataclasses.fields(network)
+        if field.name != "parent"
+    }
+    changed: dict[str, Any] = {
+        name: changed_part
+        for name, part in parts.items()
+        if isinstance(part, nn.Module)
+        and (changed_part := without_axis(part)) is not part
+    }
+    if "axis_name" in parts:
+        changed["axis_name"] = None
+    return network.clone(**changed) if changed else network
 
 
 def has_field(network: nn.Module, name: str) -> bool:

@@ -10,6 +10,7 @@ import math
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from da_jax.models.convolution import Precision, conv_general_dilated
 
@@ -186,3 +187,19 @@ def channel_shuffle(inputs: jax.Array, groups: int) -> jax.Array:
 def global_average(inputs: jax.Array) -> jax.Array:
     """Averages `[B, H, W, C]` over the pixels to `[B, C]`, at least in float32."""
     return jnp.mean(inputs, axis=(1, 2), dtype=parameter_dtype(inputs.dtype))
+
+
+def average_pool(features: jax.Array, height: int, width: int) -> jax.Array:
+    """Pools `[B, H, W, C]` as `torch.nn.functional.adaptive_avg_pool2d` does."""
+    rows = _pooling(features.shape[1], height, features.dtype)
+    columns = _pooling(features.shape[2], width, features.dtype)
+    return jnp.einsum("bhwc,ih,jw->bijc", features, rows, columns, precision="highest")
+
+
+def _pooling(size: int, target: int, dtype: jax.typing.DTypeLike) -> np.ndarray:
+    """Returns the matrix `[target, size]` of the means over windows."""
+    matrix = np.zeros((target, size))
+    for index in range(target):
+        first, last = index * size // target, -(-(index + 1) * size // target)
+        matrix[index, first:last] = 1 / (last - first)
+    return matrix.astype(dtype)

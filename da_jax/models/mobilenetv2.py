@@ -99,4 +99,4 @@ class MobileNetV2(Network):
                 feats.append(x)
         x = self.conv(LAST_FILTERS, 1, name="conv2")(x)
         x = nn.relu(self.norm("bn2")(x, train))
-        return Stages(feats, feats, global_average(x))
+        return Stages(feats, feats, global_average(x), x)

@@ -1,5 +1,6 @@
 """The base class of the architectures: interface, precision and layers."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, NamedTuple
 
 import flax.linen as nn
@@ -77,6 +78,13 @@ class Norm(NamedTuple):
     bias: jax.Array
 
 
+class Classifier(NamedTuple):
+    """The parameters of a network's last layer, `[C, K]` and `[K]`."""
+
+    kernel: jax.Array
+    bias: jax.Array
+
+
 class Stages(NamedTuple):
     """A network's features.
 
@@ -84,18 +92,22 @@ class Stages(NamedTuple):
       feats: the outputs of the stem and of each stage, `[B, H, W, C]`.
       preact_feats: the same before the last ReLU; the first is that of `feats`.
       pooled_feat: the classifier's inputs, `[B, C]`.
+      last_map: of which `pooled_feat` is the mean over the pixels, `[B, H, W, C]`; None
+        for a network without one.
     """
 
     feats: list[jax.Array]
     preact_feats: list[jax.Array]
     pooled_feat: jax.Array
+    last_map: jax.Array | None = None
 
 
 class Network(Part, kw_only=True):
     """An architecture; subclasses define `stages` and, for OFD, `norm_paths`.
 
     Attributes:
-      num_classes: width of the logits.
+      num_classes: width of the logits; with 0 there is no classifier, and the logits
+        are `pooled_feat`.
     """
 
     num_classes: int = 100
@@ -120,9 +132,27 @@ class Network(Part, kw_only=True):
         ]
         return [Norm(block[n]["scale"], block[n]["bias"]) for block, n in blocks]
 
+    def classifier(self, variables: Mapping[str, Any]) -> Classifier | None:
+        """Returns the parameters of the last layer; None if it isn't linear."""
+        found = variables["params"].get(self.CLASSIFIER, {})
+        is_linear = found.keys() == set(Classifier._fields)
+        return Classifier(**found) if is_linear else None
+
     def stages(self, images: jax.Array, train: bool) -> Stages:
         """Computes the features of images `[B, 32, 32, 3]`."""
         raise NotImplementedError
+
+    def classify(self, pooled_feat: jax.Array) -> jax.Array:
+        """Computes the logits."""
+        if not self.num_classes:
+            return pooled_feat
+        return Linear(
+            self.num_classes,
+            self.dtype,
+            self.precision,
+            **self.CLASSIFIER_INIT,
+            name=self.CLASSIFIER,
+        )(pooled_feat)
 
     @nn.compact
     def __call__(
@@ -135,14 +165,8 @@ class Network(Part, kw_only=True):
           train: whether batch norm normalises by the batch.
 
         Returns:
-          The logits `[B, K]`, and the fields of `Stages`.
+          The logits `[B, K]`, and the fields of `Stages` that aren't None.
         """
         stages = self.stages(images.astype(self.dtype), train)
-        classifier = Linear(
-            self.num_classes,
-            self.dtype,
-            self.precision,
-            **self.CLASSIFIER_INIT,
-            name=self.CLASSIFIER,
-        )
-        return classifier(stages.pooled_feat), stages._asdict()
+        features = {k: v for k, v in stages._asdict().items() if v is not None}
+        return self.classify(stages.pooled_feat), features

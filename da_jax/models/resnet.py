@@ -119,7 +119,7 @@ class ResNet(Network):
                 x, preact = block(x, train)
             feats.append(x)
             preact_feats.append(preact)
-        return Stages(feats, preact_feats, global_average(x))
+        return Stages(feats, preact_feats, global_average(x), x)
 
 
 def cifar_resnet(

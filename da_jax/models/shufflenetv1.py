@@ -84,4 +84,4 @@ class ShuffleNetV1(Network):
                 )(x, train)
             feats.append(x)
             preact_feats.append(preact)
-        return Stages(feats, preact_feats, global_average(x))
+        return Stages(feats, preact_feats, global_average(x), x)

@@ -93,4 +93,4 @@ class ShuffleNetV2(Network):
             preact_feats.append(preact)
         x = self.conv(LAST_FILTERS, 1, name="conv2")(x)
         x = nn.relu(self.norm("bn2")(x, train))
-        return Stages(feats, preact_feats, global_average(x))
+        return Stages(feats, preact_feats, global_average(x), x)

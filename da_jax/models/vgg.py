@@ -51,4 +51,4 @@ class VGG(Network):
                 x = nn.relu(preact)
             feats.append(x)
             preact_feats.append(preact if block else x)
-        return Stages(feats, preact_feats, global_average(x))
+        return Stages(feats, preact_feats, global_average(x), x)

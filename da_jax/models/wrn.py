@@ -89,4 +89,5 @@ class WideResNet(Network):
             feats.append(x)
         normalized = self.norm("bn1", TWICE)(x, train)
         preact_feats.append(normalized)
-        return Stages(feats, preact_feats, global_average(nn.relu(normalized)))
+        x = nn.relu(normalized)
+        return Stages(feats, preact_feats, global_average(x), x)

@@ -14,7 +14,7 @@ from typing import Any
 
 from da_jax.errors import UserError, unknown_name, unreadable
 from da_jax.imports import import_modules
-from da_jax.models import MODELS
+from da_jax.models import is_model
 from da_jax.storage.bundled import locate
 from da_jax.storage.descriptions import read_description, unconverted
 from da_jax.storage.digests import Tree, digests, verify
@@ -28,7 +28,7 @@ class Model:
     """A network read from disk.
 
     Attributes:
-      name: its architecture, a key of `da_jax.models.MODELS`.
+      name: its architecture, as `da_jax.models.create_model` knows it.
       num_classes: the width of its logits.
       variables: its `params` and `batch_stats`, numpy arrays.
       imports: names of the modules that add the architecture to `MODELS`.
@@ -167,7 +167,7 @@ def _import(directory: Path, model: str, imports: tuple[str, ...]) -> None:
     try:
         import_modules(imports)
     except UserError as error:
-        if model in MODELS:
+        if is_model(model):
             return
         raise UserError(
             f"{directory} is saved with imports {list(imports)}, of which {error}"

@@ -212,6 +212,25 @@ def _listed(numbered: Tree) -> list[Tree]:
     return [numbered[str(index)] for index in range(len(numbered))]
 
 
+class NoCheckpoints:
+    """The checkpoints of processes other than the first: none."""
+
+    def latest(self) -> None:
+        """Returns None."""
+
+    def restore(self) -> RunCheckpoint | None:
+        """Returns None."""
+
+    def clean(self, whole: RunCheckpoint | None) -> None:
+        """Does nothing."""
+
+    def save(self, checkpoint: RunCheckpoint) -> None:
+        """Does nothing."""
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
 def to_tree(state: Any) -> Tree:
     """Converts a Flax dataclass of arrays to nested dictionaries of numpy arrays.
 

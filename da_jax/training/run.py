@@ -48,8 +48,8 @@ class Names:
     Attributes:
       run: the config's name.
       dataset: a key of DATASETS.
-      student: a key of MODELS.
-      teacher: a key of MODELS, or empty.
+      student: the network that is trained, see `create_model`.
+      teacher: the same, or empty.
       imports: modules that define what isn't bundled.
     """
 

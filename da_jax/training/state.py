@@ -178,7 +178,7 @@ def create_train_state(
     keys = {"params": state.key(AUXILIARY), "method": state.key(METHOD)}
     method = task.method.clone(axis_name=None)
     losses, auxiliary = method.init_with_output(
-        keys, _zero_inputs(task, outputs), weights
+        keys, _zero_inputs(task, variables, outputs), weights
     )
     state = state.replace(
         params=variables["params"],
@@ -200,20 +200,21 @@ def _replaced(variables: Variables, start: Variables) -> Variables:
     return replaced
 
 
-def _zero_inputs(task: Task, student: Outputs) -> MethodInputs:
+def _zero_inputs(task: Task, variables: Variables, student: Outputs) -> MethodInputs:
     """Returns a method's inputs for one example, for their shapes."""
 
-    def teacher_outputs(network: nn.Module) -> tuple[Outputs, list[Any]]:
+    def teacher_outputs(network: nn.Module) -> tuple[Outputs, list[Any], Any]:
         images = jnp.zeros((1, *task.image_shape), task.dtype)
         variables, outputs = forward.initialize_with_outputs(
             network, jax.random.key(0), images
         )
-        return outputs, forward.norms_before_relu(network, variables["params"])
+        norms = forward.norms_before_relu(network, variables["params"])
+        return outputs, norms, forward.classifier(network, variables)
 
-    teacher, norms = None, []
+    teacher, norms, teacher_classifier = None, [], None
     if task.teacher is not None:
         shapes = jax.eval_shape(functools.partial(teacher_outputs, task.teacher))
-        teacher, norms = jax.tree.map(jnp.zeros_like, shapes)
+        teacher, norms, teacher_classifier = jax.tree.map(jnp.zeros_like, shapes)
     student = jax.tree.map(jnp.zeros_like, student)
     index = jnp.zeros(1, jnp.int32)
     return MethodInputs(
@@ -225,6 +226,8 @@ def _zero_inputs(task: Task, student: Outputs) -> MethodInputs:
         epoch=jnp.ones(()),
         teacher_norms=norms,
         strong=ViewOutputs(student, teacher) if task.method.strong_view else None,
+        student_classifier=forward.classifier(task.student, variables),
+        teacher_classifier=teacher_classifier,
     )
 
 

@@ -9,7 +9,14 @@ import jax.numpy as jnp
 from da_jax.augmentations import Augmented, Context
 from da_jax.data import Examples
 from da_jax.data.batch import Batch, device_share
-from da_jax.models.forward import Outputs, Variables, eval_mode, train_mode
+from da_jax.models.forward import (
+    Outputs,
+    Variables,
+    classifier,
+    eval_mode,
+    train_mode,
+)
+from da_jax.models.reused_classifier import ReusedClassifier
 from da_jax.training.batch_metrics import eval_metrics
 from da_jax.training.sampling import sample_batch
 from da_jax.training.state import (
@@ -48,6 +55,7 @@ def train_step(
     Returns:
       The students after, and the metrics of their batches.
     """
+    states = [with_teacher_classifier(task, teacher, state) for state in states]
     sample = partial(sample_batch, task, examples, position, batch_size)
     batches = map(sample, states, orders)
     augmented = list(
@@ -58,6 +66,24 @@ def train_step(
     updated = map(update, states, augmented, outputs, hyperparameters)
     after, metrics = zip(*updated, strict=True)
     return after, metrics
+
+
+def with_teacher_classifier(
+    task: Task, teacher: Variables | None, state: TrainState
+) -> TrainState:
+    """Sets the student's classifier to the teacher's if the method reuses that.
+
+    Students are created without the teacher's variables. Every step sets them: it costs
+    nothing, and no step depends on an earlier one having done so.
+    """
+    if not task.method.reuses_classifier:
+        return state
+    assert isinstance(task.student, ReusedClassifier), "it reuses a classifier"
+    assert task.teacher is not None and teacher is not None, "there is a teacher"
+    of_teacher = classifier(task.teacher, teacher)
+    assert of_teacher is not None, "the teacher is a Network"
+    batch_stats = task.student.with_classifier(state.batch_stats, of_teacher)
+    return state.replace(batch_stats=batch_stats)
 
 
 def augment(

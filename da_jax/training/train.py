@@ -20,6 +20,7 @@ from da_jax.models.forward import Variables
 from da_jax.storage.files import write_json
 from da_jax.storage.model_folders import Model, save_model
 from da_jax.storage.run_checkpoints import (
+    NoCheckpoints,
     RunCheckpoint,
     RunCheckpoints,
     from_tree,
@@ -102,25 +103,6 @@ def train(run: Run, callbacks: Callbacks) -> dict[str, Any]:
                 if ending and len(progress.history) < num_epochs:
                     _end(run, progress, trainer.states, checkpoints, interruption)
         return _finish(run, progress, trainer.states)
-
-
-class NoCheckpoints:
-    """The checkpoints of processes other than the first: none."""
-
-    def latest(self) -> None:
-        """Returns None."""
-
-    def restore(self) -> RunCheckpoint | None:
-        """Returns None."""
-
-    def clean(self, whole: RunCheckpoint | None) -> None:
-        """Does nothing."""
-
-    def save(self, checkpoint: RunCheckpoint) -> None:
-        """Does nothing."""
-
-    def close(self) -> None:
-        """Does nothing."""
 
 
 def _open_checkpoints(run: Run) -> RunCheckpoints | NoCheckpoints:

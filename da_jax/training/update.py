@@ -11,7 +11,13 @@ from da_jax.augmentations import Augmented
 from da_jax.data import Examples
 from da_jax.losses import Losses
 from da_jax.methods import MethodInputs, ViewOutputs
-from da_jax.models.forward import Outputs, Variables, norms_before_relu, train_mode
+from da_jax.models.forward import (
+    Outputs,
+    Variables,
+    classifier,
+    norms_before_relu,
+    train_mode,
+)
 from da_jax.training.batch_metrics import train_metrics
 from da_jax.training.dot import Gradients
 from da_jax.training.state import METHOD, Hyperparameters, Metrics, Task, TrainState
@@ -49,7 +55,13 @@ def update_student(
         epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
         inputs = _method_inputs(
             task, teacher, examples, augmented, outputs, teacher_outputs, epoch
-        )._replace(label_smoothing=_label_smoothing(task, hyperparameters))
+        )._replace(
+            label_smoothing=_label_smoothing(task, hyperparameters),
+            student_classifier=classifier(
+                task.student,
+                {"params": trainable["student"], "batch_stats": batch_stats},
+            ),
+        )
         losses, auxiliary = task.method.apply(
             _with_params(state.auxiliary, trainable["method"]),
             inputs,
@@ -57,11 +69,7 @@ def update_student(
             mutable=[name for name in state.auxiliary if name != "params"],
             rngs={"method": state.step_key(METHOD)},
         )
-        others = [term for name, term in losses.items() if name != CROSS_ENTROPY]
-        terms = Gradients(
-            losses.get(CROSS_ENTROPY, jnp.zeros(())), sum(others, jnp.zeros(()))
-        )
-        return terms, (batch_stats, auxiliary, losses, outputs[0].logits)
+        return _terms(losses), (batch_stats, auxiliary, losses, outputs[0].logits)
 
     terms, pull_back, (batch_stats, auxiliary, losses, logits) = jax.vjp(
         loss, state.trainable, has_aux=True
@@ -102,10 +110,11 @@ def _method_inputs(
     teacher_outputs: Sequence[Outputs | None],
     epoch: jax.Array,
 ) -> MethodInputs:
-    norms = []
+    norms, teacher_classifier = [], None
     if task.teacher is not None and teacher is not None:
-        params = jax.lax.stop_gradient(teacher["params"])
-        norms = norms_before_relu(task.teacher, params)
+        teacher = jax.lax.stop_gradient(teacher)
+        norms = norms_before_relu(task.teacher, teacher["params"])
+        teacher_classifier = classifier(task.teacher, teacher)
     views = [ViewOutputs(*view) for view in zip(outputs, teacher_outputs, strict=True)]
     return MethodInputs(
         student=views[0].student,
@@ -116,7 +125,15 @@ def _method_inputs(
         epoch=epoch.astype(task.dtype),
         teacher_norms=norms,
         strong=views[1] if task.method.strong_view else None,
+        teacher_classifier=teacher_classifier,
     )
+
+
+def _terms(losses: Losses) -> Gradients:
+    """Splits a loss into the cross-entropy and the sum of the other terms."""
+    others = [term for name, term in losses.items() if name != CROSS_ENTROPY]
+    cross_entropy = losses.get(CROSS_ENTROPY, jnp.zeros(()))
+    return Gradients(cross_entropy, sum(others, jnp.zeros(())))
 
 
 def _gradients(task: Task, terms: Gradients, pull_back: Callable[..., Any]) -> Any:

@@ -278,7 +278,7 @@ def test_without_matplotlib_it_says_so_before_it_starts(tmp_path, networks):
 
     done = robustness()
     assert done.returncode == 2
-    assert done.stderr.count("\n") == 1 and "'.[plots]'" in done.stderr
+    assert done.stderr.count("\n") == 1 and "'da-jax[plots]'" in done.stderr
     assert not output.exists()
 
     done = robustness("--only=corruptions", "--no_figure")

@@ -35,10 +35,19 @@ from tests.small_networks import (
 from tests.training.step_test import running_and_params, trajectory
 
 REPOSITORY = Path(__file__).parent.parent.parent
-MODULES = ("ascent.ascend", "ascent.baselines", "ascent.disagreement", "ascent.plateau")
+ASCENTS = ("ascent.ascend", "ascent.baselines", "ascent.disagreement", "ascent.plateau")
+LOSSES = (
+    "losses.correlation",
+    "losses.decoupled",
+    "losses.regions",
+    "losses.standardization",
+    "losses.temperature",
+    "losses.transport",
+    "losses.views",
+)
 
 
-@pytest.mark.parametrize("name", [*MODULES, "losses"])
+@pytest.mark.parametrize("name", [*ASCENTS, *LOSSES])
 def test_examples_in_docstrings(name):
     module = importlib.import_module(f"da_jax.{name}")
     found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
@@ -64,9 +73,8 @@ def test_importing_it_imports_nothing_heavy():
         *("tensorflow_datasets", "tensorflow", "orbax", "clu", "ml_collections"),
         *("sklearn", "scipy", "torch", "PIL", "flax"),
     }
-    assert ours == {"da_jax", "da_jax.ascent", "da_jax.losses"} | {
-        f"da_jax.{name}" for name in MODULES
-    }
+    packages = {"da_jax", "da_jax.ascent", "da_jax.losses", "da_jax.losses.interface"}
+    assert ours == packages | {f"da_jax.{name}" for name in (*ASCENTS, *LOSSES)}
 
 
 def pair(state=None):

@@ -89,7 +89,7 @@ REFUSED = [
     ),
     (
         (*EVALUATE, "{output}/weights.pth"),
-        "python -m da_jax.convert --model MODEL --source {output}/weights.pth"
+        "da-jax convert --model MODEL --source {output}/weights.pth"
         " --output checkpoints/weights` and name checkpoints/weights",
     ),
     (

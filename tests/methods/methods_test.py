@@ -22,8 +22,8 @@ from da_jax.methods import (
     crd,
     create_method,
 )
-from da_jax.models import create_model
-from da_jax.models.network import Norm
+from da_jax.models import create_model, reusing
+from da_jax.models.network import Classifier, Norm
 from da_jax.storage.model_folders import load_model
 from da_jax.storage.run_checkpoints import (
     RunCheckpoint,
@@ -53,13 +53,24 @@ def random_outputs(key, network, batch_size):
     features = dict(outputs.features)
     features["feats"] = [jnp.abs(feat) for feat in features["feats"]]
     features["pooled_feat"] = jnp.abs(features["pooled_feat"])
+    features["last_map"] = jnp.abs(features["last_map"])
     return Outputs(outputs.logits, features)
 
 
-def random_batch(batch_size=8):
-    """From a wider teacher, of 10 classes and 64 examples."""
+def random_classifier(key, width):
+    kernel, bias = jax.random.split(key)
+    return Classifier(
+        jax.random.normal(kernel, (width, 10)), jax.random.normal(bias, (10,))
+    )
+
+
+def random_batch(name="KD", batch_size=8):
+    """For a method: from a wider teacher, of 10 classes and 64 examples."""
     keys = jax.random.split(jax.random.key(3), 3)
-    student = create_model("resnet8", num_classes=10)
+    reuses = METHODS[name].reuses_classifier
+    student = create_model(
+        reusing("resnet8", "resnet8x4") if reuses else "resnet8", num_classes=10
+    )
     teacher = create_model("resnet8x4", num_classes=10)
     train_labels = jnp.arange(64) % 10
     indices = jax.random.permutation(keys[0], 64)[:batch_size]
@@ -80,6 +91,8 @@ def random_batch(batch_size=8):
             random_outputs(view_keys[0], student, batch_size),
             random_outputs(view_keys[1], teacher, batch_size),
         ),
+        student_classifier=random_classifier(jax.random.key(5), 64),
+        teacher_classifier=random_classifier(jax.random.key(6), 256),
     )
 
 
@@ -112,7 +125,7 @@ def test_every_method_learns_the_same_on_one_device_and_on_two(x64, name):
     _, method_weights = declarations.split(METHODS[name], {})
     options = {"dtype": jnp.float64, "precision": "highest"}
     method = create_method(name, **options)
-    batch = random_batch()
+    batch = random_batch(name)
     variables = jax.jit(method.init)(KEYS, batch, method_weights)
     losses, moved, (of_student, of_method) = jax.jit(run_method, static_argnums=0)(
         method, variables, batch, method_weights
@@ -198,7 +211,7 @@ def with_features(batch, names):
 @pytest.mark.parametrize("name", METHODS)
 def test_methods_need_the_features_that_they_declare(name):
     method = create_method(name)
-    batch = random_batch()
+    batch = random_batch(name)
     init = functools.partial(jax.eval_shape, method.init, KEYS)
     _, method_weights = declarations.split(METHODS[name], {})
     init(with_features(batch, method.features), method_weights)
@@ -210,6 +223,18 @@ def test_methods_need_the_features_that_they_declare(name):
         init(plain, method_weights)
     with pytest.raises(UserError, match=f"{missing} teacher.*only logits;"):
         init(plain._replace(student=batch.student), method_weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "role"),
+    [(name, role) for name in METHODS for role in METHODS[name].classifiers],
+)
+def test_methods_need_the_classifiers_that_they_declare(name, role):
+    batch = random_batch(name)._replace(**{f"{role}_classifier": None})
+    _, method_weights = declarations.split(METHODS[name], {})
+    message = f"method {name} needs the classifier of the {role}, which only a"
+    with pytest.raises(UserError, match=message):
+        create_method(name).init(KEYS, batch, method_weights)
 
 
 @pytest.mark.parametrize("name", [name for name in METHODS if name != "vanilla"])
