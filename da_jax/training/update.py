@@ -53,15 +53,11 @@ def update_student(
     def loss(trainable: Any) -> tuple[Gradients, tuple[Any, Any, Losses, jax.Array]]:
         outputs, batch_stats = _student_forward(task, trainable["student"], augmented)
         epoch = state.step // jnp.asarray(hyperparameters.steps_per_epoch) + 1
+        student = {"params": trainable["student"], "batch_stats": batch_stats}
+        networks, of_networks = (student, teacher), (outputs, teacher_outputs)
         inputs = _method_inputs(
-            task, teacher, examples, augmented, outputs, teacher_outputs, epoch
-        )._replace(
-            label_smoothing=_label_smoothing(task, hyperparameters),
-            student_classifier=classifier(
-                task.student,
-                {"params": trainable["student"], "batch_stats": batch_stats},
-            ),
-        )
+            task, networks, examples, augmented, of_networks, epoch
+        )._replace(label_smoothing=_label_smoothing(task, hyperparameters))
         losses, auxiliary = task.method.apply(
             _with_params(state.auxiliary, trainable["method"]),
             inputs,
@@ -103,19 +99,20 @@ def _student_forward(
 
 def _method_inputs(
     task: Task,
-    teacher: Variables | None,
+    networks: tuple[Variables, Variables | None],
     examples: Examples,
     augmented: Augmented,
-    outputs: Sequence[Outputs],
-    teacher_outputs: Sequence[Outputs | None],
+    outputs: tuple[Sequence[Outputs], Sequence[Outputs | None]],
     epoch: jax.Array,
 ) -> MethodInputs:
+    """The method's inputs, of the student and the teacher and their outputs by view."""
+    student, teacher = networks
     norms, teacher_classifier = [], None
     if task.teacher is not None and teacher is not None:
         teacher = jax.lax.stop_gradient(teacher)
         norms = norms_before_relu(task.teacher, teacher["params"])
         teacher_classifier = classifier(task.teacher, teacher)
-    views = [ViewOutputs(*view) for view in zip(outputs, teacher_outputs, strict=True)]
+    views = [ViewOutputs(*view) for view in zip(*outputs, strict=True)]
     return MethodInputs(
         student=views[0].student,
         teacher=views[0].teacher,
@@ -125,6 +122,7 @@ def _method_inputs(
         epoch=epoch.astype(task.dtype),
         teacher_norms=norms,
         strong=views[1] if task.method.strong_view else None,
+        student_classifier=classifier(task.student, student),
         teacher_classifier=teacher_classifier,
     )
 
