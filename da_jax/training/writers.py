@@ -140,7 +140,7 @@ class _TensorBoard:
             self._available = False
             self._log(
                 f"no TensorBoard summaries: {error.name} isn't installed"
-                " (pip install -e '.[tensorboard]')"
+                " (pip install -e '.[tensorboard]', up to Python 3.13)"
             )
             return
         tensorflow.config.set_visible_devices([], "GPU")  # JAX has them

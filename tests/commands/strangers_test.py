@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from da_jax.convert import to_torch_state_dict
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -26,7 +25,7 @@ from da_jax.data.cifar_archive import read_archive
 from da_jax.data.cifar_pickle import load_pickle
 from da_jax.errors import UserError
 from da_jax.storage.model_folders import load_model
-from tests.convert.convert_test import state_dict, tensors
+from tests.convert.convert_test import save, state_dict, tensors
 from tests.data import datasets_test
 from tests.data.datasets_test import binary_folder, packed, python_folder
 
@@ -62,12 +61,13 @@ def checkpoint(new_format):
     arrays = state_dict()
     content = {"model": tensors(arrays), "epoch": 240, "accuracy": np.float64(61.5)}
     file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=new_format)
+    save(content, file, new_format)
     return file.getvalue()
 
 
 def holds_the_weights(output):
     """Those of `state_dict`: damage elsewhere in the file is no harm."""
+    torch = pytest.importorskip("torch")
     found = to_torch_state_dict("resnet8", load_model(output).variables)
     return all(torch.equal(found[k], v) for k, v in tensors(state_dict()).items())
 
@@ -231,8 +231,8 @@ def _members_that_unpack(path: Path) -> None:
 
 def _storage_that_is_not_there(path: Path) -> None:
     """In the format before PyTorch 1.6 a pickle says how large a storage is."""
-    content = torch.ones(4, 10**3)
-    torch.save({"conv1.weight": content}, path, _use_new_zipfile_serialization=False)
+    content = {"conv1.weight": np.ones((4, 10**3), np.float32)}
+    save(tensors(content), path, new_format=False)
     honest = b"M" + struct.pack("<H", 4000)
     lie = b"\x8a\x06" + (10**12).to_bytes(6, "little")
     written = path.read_bytes()

@@ -135,6 +135,7 @@ def test_prepared_data_is_read_back(tmp_path):
 
 
 def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
     archive = read_archive(binary_folder(tmp_path))
     cifar100._write_prepared(archive, tmp_path, file_format="tfrecord")
     with monkeypatch.context() as without_tensorflow:

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from da_jax.training import optimizers
 
@@ -27,6 +26,7 @@ def gradients(step):
 
 def torch_steps(params, steps):
     """Five steps of the rule, with a buffer for each gradient that there is."""
+    torch = pytest.importorskip("torch")
     params = {name: torch.tensor(value) for name, value in params.items()}
     buffers = [{}, {}]
     for step in range(steps):
