@@ -18,7 +18,28 @@ import pytest  # noqa: E402
 # The library's shapes are checked in every call of every test.
 jaxtyping.install_import_hook(["da_jax.ascent", "da_jax.losses"], "beartype.beartype")
 
-from tests.command_runs import run_all  # noqa: E402
+from tests.command_runs import REPOSITORY, run_all  # noqa: E402
+
+FOLDERS = {
+    "benchmarks": "benchmarks",
+    "configs": "da_jax.configs",
+    "convert": "da_jax.convert",
+    "da_jax": "da_jax",
+}
+"""The packages that commands consist of, by folder."""
+
+
+def modules():
+    for folder, package in FOLDERS.items():
+        for file in sorted((REPOSITORY / folder).rglob("*.py")):
+            parts = file.relative_to(REPOSITORY / folder).with_suffix("").parts
+            yield ".".join((package, *parts)).removesuffix(".__init__")
+
+
+# Deprecated calls end commands too. It takes whole names, no patterns.
+os.environ["PYTHONWARNINGS"] = ",".join(
+    f"error::DeprecationWarning:{module}" for module in modules()
+)
 
 
 @pytest.fixture

@@ -6,10 +6,9 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-import torch
+import pytest
 from da_jax.convert import convert_state_dict, rules
 
-from benchmarks import eager_torch
 from tests import golden
 from tests.golden import weights
 
@@ -34,11 +33,14 @@ def relative_error(found: Any, expected: np.ndarray) -> float:
     return float(np.max(difference) / np.max(np.abs(expected)))
 
 
-def torch_resnet(name: str, state_dict: dict[str, Any]) -> torch.nn.Module:
+def torch_resnet(name: str, state_dict: dict[str, Any]) -> Any:
     """The benchmarks' PyTorch network with mdistiller's weights, in eval mode.
 
     Its layers are called otherwise, but come in the same order.
     """
+    torch = pytest.importorskip("torch")
+    from benchmarks import eager_torch
+
     model = eager_torch.resnet(name, len(state_dict["fc.bias"]))
     arrays = {key: np.array(array) for key, array in state_dict.items()}
     dtype = arrays["fc.bias"].dtype

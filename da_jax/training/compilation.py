@@ -9,11 +9,14 @@ SECONDS_WORTH_KEEPING = 0.5
 """Programs that compile faster aren't cached."""
 
 CPU_CONVOLUTIONS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution"
-"""Selects Eigen for convolutions on CPUs, where XLA of JAX 0.10 uses YNNPACK.
+"""Selects Eigen for convolutions on CPUs, where XLA by itself uses YNNPACK.
 
 Eigen is up to twice as fast for float32 images of CIFAR's size
 (`benchmarks/step_time.py`).
 """
+
+OLDEST, NEWEST = (0, 10), (0, 12)
+"""The versions of JAX whose XLA has the option; another version's might abort."""
 
 
 def configure_compiler() -> None:
@@ -25,8 +28,8 @@ def configure_compiler() -> None:
     """
     flags = os.environ.get("XLA_FLAGS", "")
     option = CPU_CONVOLUTIONS.partition("=")[0]
-    # XLA aborts on unknown options.
-    if option not in flags and jax.__version_info__[:2] == (0, 10):
+    is_known = OLDEST <= jax.__version_info__[:2] <= NEWEST
+    if is_known and option not in flags:
         os.environ["XLA_FLAGS"] = f"{flags} {CPU_CONVOLUTIONS}".strip()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         caches = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()

@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
 from da_jax.analysis.robustness.corruptions import (
     CORRUPTIONS,
@@ -15,14 +13,15 @@ from tests import golden
 
 def torch_blur(images, sigma):
     """Convolves with exp(−d² / 2σ²) in float64; edge pixels are repeated."""
+    torch = pytest.importorskip("torch")
     radius = int(4 * sigma + 0.5)
     distances = torch.arange(-radius, radius + 1, dtype=torch.float64)
     row = torch.exp(-(distances**2) / (2 * sigma**2))
     kernel = torch.outer(row, row) / row.sum() ** 2
     pixels = torch.from_numpy(images / 255).permute(0, 3, 1, 2)
-    padded = functional.pad(pixels, (radius,) * 4, mode="replicate")
+    padded = torch.nn.functional.pad(pixels, (radius,) * 4, mode="replicate")
     kernels = kernel.expand(3, 1, *kernel.shape)
-    blurred = functional.conv2d(padded, kernels, groups=3).permute(0, 2, 3, 1)
+    blurred = torch.nn.functional.conv2d(padded, kernels, groups=3).permute(0, 2, 3, 1)
     return 255 * blurred.numpy()
 
 

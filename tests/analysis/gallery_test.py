@@ -7,7 +7,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from da_jax.configs import digits as config_file
 
 from da_jax.analysis import gallery
@@ -48,6 +47,7 @@ def linear(seed, dtype=np.float64):
 
 def reference_ascent(student, teacher, images, steps, learning_rate):
     """Records the original's `forward_eval` with PyTorch's Adam and scheduler."""
+    torch = pytest.importorskip("torch")
     moving = torch.tensor(images, requires_grad=True)
     optimizer = torch.optim.Adam([moving], learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")

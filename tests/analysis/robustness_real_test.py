@@ -9,9 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from da_jax.convert import convert_state_dict
-from torch.nn import functional
 
 from da_jax.analysis.pretrained import Pretrained
 from da_jax.analysis.robustness import measurements
@@ -25,6 +23,8 @@ from tests import parity
 from tests.commands.real_data_test import DATA, pytestmark
 
 __all__ = ["pytestmark"]
+
+torch = pytest.importorskip("torch")
 
 NUM_IMAGES = 500
 BUDGETS = (1, 2)
@@ -101,7 +101,7 @@ def test_accuracies_are_those_of_the_adversarial_robustness_toolbox(examples, ou
     model = OfPixels()
     classifier = PyTorchClassifier(
         model,
-        loss=functional.cross_entropy,
+        loss=torch.nn.functional.cross_entropy,
         input_shape=images.shape[1:],
         nb_classes=100,
         clip_values=(0, 1),

@@ -10,8 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
 from da_jax import data as datasets
 from da_jax import methods, models
@@ -39,14 +37,15 @@ def robustness(*arguments):
 
 def torch_forward_eval(student, teacher, images, learning_rate, steps):
     """Runs the original's `forward_eval`, which discards its last update."""
+    torch = pytest.importorskip("torch")
     moved = images.clone().requires_grad_()
     optimizer = torch.optim.Adam([moved], lr=learning_rate)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, "min")
     seen = []
     for _ in range(steps + 1):
         logits = student(moved), teacher(moved)
-        normalized = [functional.normalize(of, p=1.0, dim=-1) for of in logits]
-        loss = -functional.mse_loss(*normalized)
+        normalized = [torch.nn.functional.normalize(of, p=1.0, dim=-1) for of in logits]
+        loss = -torch.nn.functional.mse_loss(*normalized)
         (moved.grad,) = torch.autograd.grad(loss, moved)
         loss = loss.detach()
         seen.append([value.detach().clone() for value in (*logits, loss, moved)])
@@ -73,6 +72,7 @@ def golden_networks(seed):
 
 def test_ascent_equals_pytorch_s_forward_eval(x64):
     """The second learning rate is so large that the plateau cuts it."""
+    torch = pytest.importorskip("torch")
     steps = 13
     ours, theirs = zip(*map(golden_networks, (1, 2)), strict=True)
     images = PREPROCESSING.normalize(golden.cifar100()[0][:2], jnp.float64)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from da_jax.ascent.disagreement import DIVERGENCES
 from da_jax.augmentations import PGD, Augmentation, Context, RandomDirection
@@ -59,6 +58,7 @@ def test_learning_rate_equals_torch_s_scheduler_over_60_steps(x64):
 
     Adam's update of a constant gradient is its learning rate, so the images show it.
     """
+    torch = pytest.importorskip("torch")
     learning_rate = 0.01778
     noise = np.random.default_rng(0).normal(size=60)
     values = 0.5 + 0.004 * np.minimum(np.arange(60), 15) + 0.003 * noise

@@ -278,6 +278,7 @@ def comparable(output):
 
 @pytest.mark.slow
 def test_the_rehearsal_killed_in_every_stage_ends_with_the_same_files(tmp_path):
+    pytest.importorskip("torch")
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     (tmp_path / "sitecustomize.py").write_text(BLOCK)
     said = call(whole, "--minutes=60", PYTHONPATH=str(tmp_path))
@@ -313,6 +314,7 @@ def test_the_rehearsal_killed_in_every_stage_ends_with_the_same_files(tmp_path):
 
 @pytest.mark.slow
 def test_short_calls_resume_until_everything_is_done(tmp_path):
+    pytest.importorskip("torch")
     calls = 1
     while "everything is done" not in call(tmp_path, "--minutes=4"):
         calls += 1

@@ -14,8 +14,6 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tensorboard.util import tensor_util
 
 from da_jax.commands.evaluate import evaluate
 from da_jax.storage.model_folders import load_model
@@ -56,7 +54,13 @@ def records(workdir):
 
 def shown_in_tensorboard(workdir):
     """What TensorBoard itself reads of the gallery: by name, an array for each step."""
-    accumulator = EventAccumulator(str(workdir), size_guidance={"tensors": 0})
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing import event_accumulator
+    from tensorboard.util import tensor_util
+
+    accumulator = event_accumulator.EventAccumulator(
+        str(workdir), size_guidance={"tensors": 0}
+    )
     accumulator.Reload()
     return {
         name: {
@@ -100,12 +104,60 @@ def assert_same_records(found, expected):
         assert [one[name] for name in names] == [two[name] for name in names]
 
 
-def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
+@pytest.fixture(scope="module")
+def two_epochs(tmp_path_factory):
+    """The folder of a run, and the end of its command."""
+    workdir = tmp_path_factory.mktemp("two_epochs") / "run"
+    done = main(
+        *("--config=configs/digits.py", f"--workdir={workdir}", *SHORT),
+        *("--config.num_epochs=2", "--config.profile_steps=2"),
+    )
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+@pytest.fixture(scope="module")
+def running_ahead(tmp_path_factory):
+    """The same with a gallery, and a host that doesn't wait for its programs."""
+    workdir = tmp_path_factory.mktemp("running_ahead") / "run"
+    done = in_python(
+        "from da_jax.training.parallel import PmappedSteps as P;"
+        "from da_jax.commands.progress_bar import ProgressBar;"
+        "P.runs_ahead = property(lambda self: True, lambda self, value: None);"
+        "ProgressBar.log = lambda self, line: print(line, 'tensorflow' in sys.modules)",
+        *("--config=configs/digits.py", f"--workdir={workdir}", *SHORT),
+        *("--config.num_epochs=2", "--config.gallery_every=2"),
+    )
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+@pytest.fixture(scope="module")
+def two_seeds(tmp_path_factory):
+    """The same of a run of two seeds and one epoch."""
+    workdir = tmp_path_factory.mktemp("two_seeds") / "run"
+    done = main(
+        *("--config=configs/digits.py", f"--workdir={workdir}", *SHORT),
+        *("--config.num_epochs=1", "--config.num_seeds=2", "--config.gallery_every=5"),
+    )
+    assert done.returncode == 0, done.stderr
+    return workdir, done
+
+
+def test_tensorboard_shows_the_gallery(two_epochs, running_ahead, two_seeds):
+    assert not shown_in_tensorboard(two_epochs[0])
+    assert list(two_epochs[0].glob("events.out.tfevents.*"))
+    assert_gallery(running_ahead[0], [6])
+    assert_gallery(two_seeds[0], [3])  # after the last epoch at least
+
+
+def test_a_run_that_was_resumed_equals_one_that_was_not(
+    tmp_path, two_epochs, running_ahead
+):
     """The second epoch's checkpoint is taken away: it is run again to the same bits."""
     workdir = tmp_path / "run"
-    command = ("--config=configs/digits.py", f"--workdir={workdir}", *SHORT)
-    done = main(*command, "--config.num_epochs=2", "--config.profile_steps=2")
-    assert done.returncode == 0, done.stderr
+    folder, done = two_epochs
+    shutil.copytree(folder, workdir, symlinks=True)
     assert lines_with(done.stdout, FIRST_STEP)
     assert "resnet20 → resnet8 | KD + DA" in done.stdout
     whole = json.loads((workdir / "results.json").read_text())
@@ -114,11 +166,11 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     first = records(workdir)
     assert [record["epoch"] for record in first] == [1, 2]
     assert first[1]["learning_rate"] == pytest.approx(0.005)
-    assert list(workdir.glob("events.out.tfevents.*"))
     assert list(workdir.glob("profile/**/perfetto_trace.json.gz"))
     assert list(workdir.glob("profile/**/*.xplane.pb"))
 
     shutil.rmtree(workdir / "checkpoints" / "6")
+    command = ("--config=configs/digits.py", f"--workdir={workdir}", *SHORT)
     done = main(*command, "--config.num_epochs=2")
     assert done.returncode == 0, done.stderr
     assert "resumed after step 3" in done.stdout
@@ -126,21 +178,9 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(tmp_path):
     assert again["last"] == whole["last"] and again["best"] == whole["best"]
     assert_same_records(first, records(workdir))
 
-    done = in_python(
-        "from da_jax.training.parallel import PmappedSteps as P;"
-        "from da_jax.commands.progress_bar import ProgressBar;"
-        "P.runs_ahead = property(lambda self: True, lambda self, value: None);"
-        "ProgressBar.log = lambda self, line: print(line, 'tensorflow' in sys.modules)",
-        *("--config=configs/digits.py", f"--workdir={tmp_path / 'ahead'}", *SHORT),
-        *("--config.num_epochs=2", "--config.gallery_every=2"),
-    )
-    assert done.returncode == 0, done.stderr
-    assert_same_records(first, records(tmp_path / "ahead"))
-    assert not shown_in_tensorboard(workdir)
-    assert_gallery(tmp_path / "ahead", [6])
-    digests = [
-        folder / "best" / "sha256.json" for folder in (workdir, tmp_path / "ahead")
-    ]
+    ahead, done = running_ahead
+    assert_same_records(first, records(ahead))
+    digests = [folder / "best" / "sha256.json" for folder in (workdir, ahead)]
     assert digests[0].read_text() == digests[1].read_text()  # the gallery only looks
     (line,) = lines_with(done.stdout, FIRST_STEP)
     assert line.endswith("False")
@@ -181,30 +221,24 @@ def test_compiled_programs_are_kept(tmp_path, monkeypatch):
     assert list((tmp_path / "da_jax").iterdir())
 
 
-def test_several_seeds(tmp_path):
-    command = ("--config=configs/digits.py", f"--workdir={tmp_path}", *SHORT)
-    done = main(
-        *(*command, "--config.num_epochs=1", "--config.num_seeds=2"),
-        "--config.gallery_every=5",
-    )
-    assert done.returncode == 0, done.stderr
-    assert_gallery(tmp_path, [3])  # after the last epoch at least
-    results = json.loads((tmp_path / "results.json").read_text())
+def test_several_seeds(two_seeds):
+    workdir, done = two_seeds
+    results = json.loads((workdir / "results.json").read_text())
     top1 = [seed["last"]["test_top1"] for seed in results["seeds"]]
     assert [seed["seed"] for seed in results["seeds"]] == [0, 1]
     mean, std = statistics.mean(top1), statistics.stdev(top1)
     assert results["last"]["test_top1"] == pytest.approx(mean)
     assert results["last"]["test_top1_std"] == pytest.approx(std)
     assert f"last {mean:.2f} ± {std:.2f} % | 2 seeds" in done.stdout
-    (record,) = records(tmp_path)
+    (record,) = records(workdir)
     losses = [of_seed["train_loss"] for of_seed in record["seeds"]]
     assert losses[0] != losses[1]
     assert record["train_loss"] == pytest.approx(statistics.mean(losses))
     for seed in (0, 1):
-        description = json.loads((tmp_path / f"seed_{seed}" / "model.json").read_text())
+        description = json.loads((workdir / f"seed_{seed}" / "model.json").read_text())
         assert description["seed"] == seed
         assert description["test_top1"] == top1[seed]
-    best = json.loads((tmp_path / "best" / "model.json").read_text())
+    best = json.loads((workdir / "best" / "model.json").read_text())
     assert best["test_top1"] == max(top1)
 
 

@@ -47,6 +47,7 @@ def test_the_classes_have_their_official_names():
     ("model", "top1", "top5"), [("resnet20", 68.83, 91.01), ("resnet56", 72.61, 91.92)]
 )
 def test_accuracy_is_mdistiller_s_own(tmp_path, data_dir, model, top1, top5):
+    pytest.importorskip("torch")
     source, output = DATA / f"cifar100_{model}.pth", tmp_path / model
     run("convert", "--model", model, "--source", source, "--output", output)
     figures = tmp_path / "figures.json"

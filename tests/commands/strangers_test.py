@@ -17,8 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 from da_jax.convert import to_torch_state_dict
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -29,7 +27,7 @@ from da_jax.data.cifar_archive import read_archive
 from da_jax.data.cifar_pickle import load_pickle
 from da_jax.errors import UserError
 from da_jax.storage.model_folders import load_model
-from tests.convert.convert_test import state_dict, tensors
+from tests.convert.convert_test import save, state_dict, tensors
 from tests.data import datasets_test
 from tests.data.datasets_test import binary_folder, packed, python_folder
 
@@ -65,12 +63,16 @@ def checkpoint(new_format, entry="model", prefix=""):
     weights = {prefix + key: of for key, of in tensors(state_dict()).items()}
     content = {entry: weights, "epoch": 240, "accuracy": np.float64(61.5)}
     file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=new_format)
+    save(content, file, new_format)
     return file.getvalue()
 
 
 def safetensors_file(dtype):
+    torch = pytest.importorskip("torch")
+    import safetensors.torch
+
     weights = tensors(state_dict())
+    dtype = getattr(torch, dtype)
     floats = {k: of.to(dtype) for k, of in weights.items() if of.is_floating_point()}
     return safetensors.torch.save(weights | floats, {"format": "pt"})
 
@@ -79,8 +81,8 @@ CHECKPOINTS = {
     "current": lambda: checkpoint(True),
     "before 1.6": lambda: checkpoint(False),
     "wrapped": lambda: checkpoint(True, "state_dict", "module._orig_mod."),
-    "safetensors": lambda: safetensors_file(torch.float32),
-    "bfloat16 safetensors": lambda: safetensors_file(torch.bfloat16),
+    "safetensors": lambda: safetensors_file("float32"),
+    "bfloat16 safetensors": lambda: safetensors_file("bfloat16"),
 }
 """Makers of a resnet8's checkpoint, by format."""
 
@@ -90,6 +92,7 @@ WITH_CHECKSUMS = ("current", "wrapped")
 
 def holds_the_weights(output):
     """Those of `state_dict`: damage elsewhere in the file is no harm."""
+    torch = pytest.importorskip("torch")
     found = to_torch_state_dict("resnet8", load_model(output).variables)
     return all(torch.equal(found[k], v) for k, v in tensors(state_dict()).items())
 
@@ -252,8 +255,8 @@ def _members_that_unpack(path: Path) -> None:
 
 def _storage_that_is_not_there(path: Path) -> None:
     """In the format before PyTorch 1.6 a pickle says how large a storage is."""
-    content = torch.ones(4, 10**3)
-    torch.save({"conv1.weight": content}, path, _use_new_zipfile_serialization=False)
+    content = {"conv1.weight": np.ones((4, 10**3), np.float32)}
+    save(tensors(content), path, new_format=False)
     honest = b"M" + struct.pack("<H", 4000)
     lie = b"\x8a\x06" + (10**12).to_bytes(6, "little")
     written = path.read_bytes()
@@ -279,36 +282,53 @@ def _in_itself():
 
 
 STRANGE = {
-    "code in an entry": ({"ema": _RunsCode()}, "it names posix.mkdir"),
+    "code in an entry": (lambda torch: {"ema": _RunsCode()}, "it names posix.mkdir"),
     "code beside the weights": (
-        {"state_dict": tensors(state_dict()), "net": {"a": _RunsCode()}},
+        lambda torch: {"state_dict": tensors(state_dict()), "net": {"a": _RunsCode()}},
         "it names posix.mkdir",
     ),
-    "a checkpoint in itself": (_in_itself(), "isn't a checkpoint of tensors"),
+    "a checkpoint in itself": (
+        lambda torch: _in_itself(),
+        "isn't a checkpoint of tensors",
+    ),
     "entries in entries": (
-        {"model": {"net": {"ema": {"model": {"net": {}}}}}},
+        lambda torch: {"model": {"net": {"ema": {"model": {"net": {}}}}}},
         "holds no state dict",
     ),
-    "a sparse tensor": ({"fc.weight": torch.eye(3).to_sparse()}, "Cannot access"),
+    "a sparse tensor": (
+        lambda torch: {"fc.weight": torch.eye(3).to_sparse()},
+        "Cannot access",
+    ),
     "floats of 8 bits": (
-        {"fc.weight": torch.ones(3).to(torch.float8_e4m3fn)},
+        lambda torch: {"fc.weight": torch.ones(3).to(torch.float8_e4m3fn)},
         "fc.weight can't be converted: Got unsupported ScalarType Float8_e4m3fn",
     ),
     "one number many times": (
-        {"conv1.weight": torch.ones(1).expand(10**6, 10**6, 3, 3)},
+        lambda torch: {"conv1.weight": torch.ones(1).expand(10**6, 10**6, 3, 3)},
         "1 wrongly shaped: conv1.weight",
     ),
-    "as many classes": ({"fc.bias": torch.ones(1).expand(10**12)}, "missing: "),
-    "a name of many lines": ({"a\nb": torch.ones(1)}, "1 extra: 'a\\nb'"),
-    "names of nothing": ({"module.": torch.ones(1), "": torch.ones(1)}, "twice"),
+    "as many classes": (
+        lambda torch: {"fc.bias": torch.ones(1).expand(10**12)},
+        "missing: ",
+    ),
+    "a name of many lines": (
+        lambda torch: {"a\nb": torch.ones(1)},
+        "1 extra: 'a\\nb'",
+    ),
+    "names of nothing": (
+        lambda torch: {"module.": torch.ones(1), "": torch.ones(1)},
+        "twice",
+    ),
 }
+"""Makers of a file's content, given PyTorch, and what the line says of them."""
 
 
 @pytest.mark.parametrize("name", STRANGE)
 def test_strange_checkpoints(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
-    content, message = STRANGE[name]
-    torch.save(content, "strange.pth")
+    torch = pytest.importorskip("torch")
+    make, message = STRANGE[name]
+    torch.save(make(torch), "strange.pth")
     source = Path("strange.pth")
     with pytest.raises(UserError) as error:
         convert_file("resnet8", source, Path("output"))

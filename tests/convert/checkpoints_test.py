@@ -9,16 +9,16 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
-import safetensors.torch
-import torch
 from da_jax.convert import convert_state_dict, torch_file
 
 from da_jax.storage.descriptions import recorded_dataset
 from da_jax.storage.model_folders import load_model
-from tests import plain_torch
 from tests.convert import convert_test
 from tests.convert.convert_test import archive, checkpoint, member, refused, tensors
 from tests.convert.convert_test import state_dict as arrays_of
+
+torch = pytest.importorskip("torch")
+safetensors_torch = pytest.importorskip("safetensors.torch")
 
 convert = convert_test.convert
 """A fixture: runs the command in this process."""
@@ -98,6 +98,8 @@ WRAPPERS = {
 
 @pytest.mark.parametrize("name", WRAPPERS)
 def test_state_dicts_of_pytorch_s_own_wrappers(converted, name):
+    from tests import plain_torch
+
     network = plain_torch.ResNet(8, 100)
     network.load_state_dict(tensors(arrays_of()))
     wrapped = WRAPPERS[name](network).state_dict()
@@ -133,7 +135,7 @@ def test_of_several_entries_the_first_is_taken_and_named(converted, tmp_path, co
 DTYPES = [torch.float32, torch.bfloat16, torch.float16, torch.float64]
 
 
-@pytest.mark.parametrize("save", [torch.save, safetensors.torch.save_file])
+@pytest.mark.parametrize("save", [torch.save, safetensors_torch.save_file])
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_weights_of_every_precision(converted, tmp_path, save, dtype):
     exact = {
@@ -150,7 +152,7 @@ def test_weights_of_every_precision(converted, tmp_path, save, dtype):
 
 def test_safetensors_need_no_pytorch(tmp_path):
     source, output = tmp_path / "model.safetensors", tmp_path / "resnet8"
-    safetensors.torch.save_file(tensors(arrays_of()), source)
+    safetensors_torch.save_file(tensors(arrays_of()), source)
     words = ["", "--model=resnet8", f"--source={source}", f"--output={output}"]
     code = (
         f"import sys; sys.modules['torch'] = None; sys.argv = {words};"

@@ -9,7 +9,6 @@ import tarfile
 
 import numpy as np
 import pytest
-import torch
 from da_jax.convert import convert_state_dict, to_torch_state_dict
 
 from da_jax.commands import convert as convert_main
@@ -25,6 +24,7 @@ def state_dict(name="resnet8", seed=1):
 
 
 def tensors(arrays):
+    torch = pytest.importorskip("torch")
     return {key: torch.from_numpy(np.array(value)) for key, value in arrays.items()}
 
 
@@ -45,7 +45,7 @@ def convert(monkeypatch, capsys):
 
 
 def test_command_from_the_shell(tmp_path):
-    torch.save(tensors(state_dict()), tmp_path / "resnet8.pth")
+    save(tensors(state_dict()), tmp_path / "resnet8.pth")
     command = [sys.executable, "-m", "convert", "--model", "resnet8", "--source"]
     paths = [tmp_path / "resnet8.pth", "--output", tmp_path / "resnet8"]
     done = subprocess.run([*command, *paths], capture_output=True, text=True)
@@ -57,7 +57,7 @@ def test_command_from_the_shell(tmp_path):
 def test_command_converts_a_file(tmp_path, convert, wrapped):
     content = tensors(state_dict())
     source, output = tmp_path / "ckpt_epoch_240.pth", tmp_path / "teachers" / "resnet8"
-    torch.save({"model": content, "epoch": 240} if wrapped else content, source)
+    save({"model": content, "epoch": 240} if wrapped else content, source)
     done = convert("--model", "resnet8", "--source", source, "--output", output)
     assert done.returncode == 0, done.stderr
     model = load_model(output)
@@ -71,6 +71,7 @@ def test_command_converts_a_file(tmp_path, convert, wrapped):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_round_trip_is_exact(name):
+    torch = pytest.importorskip("torch")
     arrays = state_dict(name)
     back = to_torch_state_dict(name, convert_state_dict(name, arrays))
     assert back.keys() == arrays.keys()
@@ -91,33 +92,39 @@ def test_missing_extra_and_wrongly_shaped_names_are_listed():
     assert "conv1.weight [16, 1, 3, 3] instead of [16, 3, 3, 3]" in str(error.value)
 
 
+def save(content, path, new_format=True):
+    """Writes a file as PyTorch's trainers do."""
+    torch = pytest.importorskip("torch")
+    torch.save(content, path, _use_new_zipfile_serialization=new_format)
+
+
 class _RunsCode:
     def __reduce__(self):
         return os.mkdir, ("executed",)
 
 
 def _wrong_architecture(path):
-    torch.save(tensors(state_dict("resnet20")), path)
+    save(tensors(state_dict("resnet20")), path)
 
 
 def _other_classes(path):
     arrays = state_dict()
     arrays |= {key: arrays[key][:10] for key in ("fc.weight", "fc.bias")}
-    torch.save(tensors(arrays), path)
+    save(tensors(arrays), path)
 
 
 def _truncated(path):
-    torch.save(tensors(state_dict()), path)
+    save(tensors(state_dict()), path)
     path.write_bytes(path.read_bytes()[:5000])
 
 
 def _truncated_before_1_6(path):
-    torch.save(tensors(state_dict()), path, _use_new_zipfile_serialization=False)
+    save(tensors(state_dict()), path, new_format=False)
     path.write_bytes(path.read_bytes()[:200_000])
 
 
 def _runs_code(path):
-    torch.save({"model": tensors(state_dict()), "accuracy": _RunsCode()}, path)
+    save({"model": tensors(state_dict()), "accuracy": _RunsCode()}, path)
 
 
 def refused(done, message):
@@ -134,7 +141,7 @@ def refused(done, message):
         (_truncated, "isn't a checkpoint of tensors"),
         (_truncated_before_1_6, "isn't a checkpoint of tensors"),
         (_runs_code, "it names posix.mkdir"),
-        (lambda path: torch.save([1, 2], path), "no state dict"),
+        (lambda path: save([1, 2], path), "no state dict"),
         (lambda path: None, "No such file"),
     ],
 )
@@ -155,9 +162,10 @@ def test_another_number_of_classes_can_be_given(tmp_path, convert):
 
 
 TEACHERS = {
-    # Other entries of a trainer's checkpoint, and whether its format is current.
+    # Other entries of a trainer's checkpoint, of which arrays are saved as tensors; and
+    # whether its format is current.
     "resnet56": ({"epoch": 240, "accuracy": np.float64(72.34)}, True),
-    "vgg13": ({"epoch": 240, "accuracy": torch.tensor(74.64)}, False),
+    "vgg13": ({"epoch": 240, "accuracy": np.array(74.64, np.float32)}, False),
     "wrn_40_2": ({"epoch": 240, "accuracy": np.float32(75.61)}, False),
     "ResNet50": ({}, True),
     "MobileNetV2": ({"optimizer": {"param_groups": [{"lr": 5e-5}]}}, True),
@@ -166,12 +174,14 @@ TEACHERS = {
 
 def checkpoint(name):
     """Creates a trainer's checkpoint; those of the old format come from a GPU."""
+    torch = pytest.importorskip("torch")
     entries, new_format = TEACHERS[name]
-    content = {"model": tensors(state_dict(name))} | entries
+    arrays = {k: v for k, v in entries.items() if isinstance(v, np.ndarray)}
+    content = {"model": tensors(state_dict(name))} | entries | tensors(arrays)
     optimizer = {"state": {0: {"momentum_buffer": torch.ones(3)}}}
     content["optimizer"] = optimizer | content.get("optimizer", {})
     file = io.BytesIO()
-    torch.save(content, file, _use_new_zipfile_serialization=new_format)
+    save(content, file, new_format)
     written = file.getvalue()
     if new_format:
         return written
@@ -194,6 +204,7 @@ def member(model):
 
 
 def test_all_teachers_of_a_release_are_converted(tmp_path, convert):
+    torch = pytest.importorskip("torch")
     members = {member(model): checkpoint(model) for model in TEACHERS}
     members["cifar_teachers/readme.txt"] = b"no teacher"
     source = archive(tmp_path / "cifar_teachers.tar", members)
@@ -223,7 +234,7 @@ def _with_damaged_teacher(path):
 
 def _with_code(path):
     file = io.BytesIO()
-    torch.save({"model": _RunsCode()}, file)
+    save({"model": _RunsCode()}, file)
     archive(path, {member("resnet56"): file.getvalue()})
 
 

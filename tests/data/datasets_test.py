@@ -171,6 +171,7 @@ def test_of_two_processes_that_prepare_one_waits_for_the_other(tmp_path):
 
 
 def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch):
+    pytest.importorskip("tensorflow")
     archive = read_archive(binary_folder(tmp_path))
     cifar100._write_prepared(archive, tmp_path, file_format="tfrecord")
     with monkeypatch.context() as without_tensorflow:

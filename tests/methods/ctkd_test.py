@@ -5,8 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
-from torch.nn import functional
 
 from da_jax import declarations
 from da_jax.augmentations import Augmented
@@ -15,6 +13,9 @@ from da_jax.methods import METHODS, MethodInputs, Outputs, create_method, ctkd
 from da_jax.training.state import Task, create_train_state
 from tests import golden
 from tests.training.step_test import given_batch, scalars, update
+
+torch = pytest.importorskip("torch")
+functional = torch.nn.functional
 
 DESCRIPTION, _ = golden.logit_methods()
 CASES = DESCRIPTION["methods"]["CTKD"]

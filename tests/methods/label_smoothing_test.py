@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from da_jax import declarations
 from da_jax.methods import METHODS, create_method
-from da_jax.methods.kd import LogitMethod
+from da_jax.methods.logit_method import LogitMethod
 from tests.methods.methods_test import KEYS, random_batch
+
+torch = pytest.importorskip("torch")
 
 SMOOTHING = 0.15
 CONTRASTED = {"CRD": {"num_others": 16}}

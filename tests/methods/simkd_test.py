@@ -7,10 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 from da_jax.convert.state_dict import to_numpy_state_dict
-from torch import nn
-from torch.nn import functional
 
 from da_jax.augmentations import Augmented
 from da_jax.commands.evaluate import evaluate
@@ -28,6 +25,9 @@ from tests.commands.main_test import main
 from tests.golden import weights
 from tests.parity import relative_error, torch_resnet, variables
 from tests.training.step_test import given_batch, scalars, update
+
+torch = pytest.importorskip("torch")
+nn, functional = torch.nn, torch.nn.functional
 
 STUDENT, TEACHER = "resnet8", "resnet8x4"
 STEPS, BATCH_SIZE = 3, 8

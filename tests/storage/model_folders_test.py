@@ -54,6 +54,8 @@ def test_another_folder_is_not_overwritten(tmp_path):
 
 @pytest.mark.parametrize("format", ["orbax", "flax", "safetensors", "torch"])
 def test_a_network_without_batch_norm_has_empty_statistics(tmp_path, format):
+    if format == "torch":
+        pytest.importorskip("torch")
     variables = {**model().variables, "batch_stats": {}}
     save_model(tmp_path / "model", Model("MLP", 100, variables), {}, format)
     loaded = load_model(tmp_path / "model").variables

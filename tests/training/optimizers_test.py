@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 from da_jax.training import optimizers
 from da_jax.training.optimizers import (
@@ -46,6 +45,7 @@ def gradients(step):
 
 def torch_steps(params, steps):
     """Five steps of the rule, with a buffer for each gradient that there is."""
+    torch = pytest.importorskip("torch")
     params = {name: torch.tensor(value) for name, value in params.items()}
     buffers = [{}, {}]
     for step in range(steps):
@@ -123,6 +123,7 @@ def train(optimizer, hyperparameters=HYPERPARAMETERS, given=random_gradients):
 
 def torch_rates(schedule, warmup):
     """By PyTorch's schedulers, which start after a warm-up; marks count from 0."""
+    torch = pytest.importorskip("torch")
     optimizer = torch.optim.SGD([torch.zeros(1)], lr=HYPERPARAMETERS.learning_rate)
     length = STEPS - warmup
     schedulers = torch.optim.lr_scheduler
@@ -158,10 +159,11 @@ def test_a_warmup_of_part_of_a_step_begins_at_0(x64):
     np.testing.assert_allclose(found, [0.0, 0.05 / 1.6, 0.05], rtol=1e-12)
 
 
-def torch_optimizer(cls, **options):
+def torch_optimizer(kind, **options):
     """Steps of a PyTorch optimizer as a generator, with clipping and a schedule."""
 
     def steps(optimizer):
+        torch = pytest.importorskip("torch")
         params = {k: torch.tensor(v) for k, v in random_params().items()}
         whole = optimizer.decay_bias_and_norm
         decayed = {name: whole or name == "kernel" for name in params}
@@ -170,7 +172,7 @@ def torch_optimizer(cls, **options):
             {"params": [params[name]], "weight_decay": decay if decayed[name] else 0.0}
             for name in params
         ]
-        made = cls(groups, lr=1.0, **options)
+        made = getattr(torch.optim, kind)(groups, lr=1.0, **options)
         for step, rate in enumerate(torch_rates(optimizer.schedule, WARMUP)):
             for group in made.param_groups:
                 group["lr"] = rate
@@ -222,8 +224,8 @@ def lamb_rule(gradient, memory, step, param, decay):
 
 
 INDEPENDENT = {
-    "sgd": torch_optimizer(torch.optim.SGD, momentum=0.9),
-    "adamw": torch_optimizer(torch.optim.AdamW, betas=(0.9, 0.999), eps=1e-8),
+    "sgd": torch_optimizer("SGD", momentum=0.9),
+    "adamw": torch_optimizer("AdamW", betas=(0.9, 0.999), eps=1e-8),
     "lion": numpy_optimizer(lion_rule),
     "lamb": numpy_optimizer(lamb_rule),
 }
@@ -260,6 +262,8 @@ def of_two_parts(step):
 
 
 def test_dot_clips_both_gradients_by_the_norm_of_their_sum(x64):
+    torch = pytest.importorskip("torch")
+
     def clipped(step):
         leaves = [torch.tensor(leaf) for leaf in random_gradients(step).values()]
         for leaf in leaves:
