@@ -14,6 +14,13 @@ REFERENCE = json.loads(FILE.read_text())
 TOLERANCE = 1e-12
 
 
+@pytest.fixture(autouse=True)
+def forget_each_program():
+    """The cases of one worker would map more memory than Linux allows."""
+    yield
+    jax.clear_caches()
+
+
 def test_every_case_is_held():
     assert list(REFERENCE) == list(CASES)
 

@@ -22,12 +22,9 @@ def banner(
       history: the records of the epochs before, of a run that is resumed.
       num_parameters: of a student.
     """
-    options, train, test = run.options, run.dataset.train, run.dataset.test
+    options, train = run.options, run.dataset.train
     seeds = ", ".join(map(str, run.seeds))
     shape = " × ".join(map(str, train.images.shape[1:]))
-    held_out = ""
-    if run.split == "validation":
-        held_out = f", {len(run.held_out.labels):,} held out"
     state = f"resumed after epoch {len(history)}" if history else "new"
     lines = [
         ("teacher", _teacher(run)),
@@ -35,8 +32,8 @@ def banner(
         ("method", method_name(run.record)),
         (
             "data",
-            f"{run.names.dataset}: {len(train.labels):,} training{held_out} and"
-            f" {len(test.labels):,} test examples of {shape},"
+            f"{run.names.dataset}: {len(train.labels):,} training and"
+            f" {len(run.held_out.labels):,} {run.split} examples of {shape},"
             f" {run.dataset.num_classes} classes",
         ),
         (

@@ -37,6 +37,7 @@ def main() -> None:
     print_help(sys.argv)
     command_line.parse_flags(sys.argv, __name__)
     from da_jax.commands import training  # imported late, for a fast --help
+    from da_jax.training.train import train
 
     processes = None
     if _DISTRIBUTED.value or _COORDINATOR_ADDRESS.value:
@@ -44,4 +45,8 @@ def main() -> None:
             _COORDINATOR_ADDRESS.value, _NUM_PROCESSES.value, _PROCESS_ID.value
         )
     workdir = Path(_WORKDIR.value) if _WORKDIR.value else None
-    training.run(command_line.read_config(), workdir, processes)
+    config = command_line.read_config()
+    run = training.build(config, workdir, processes)
+    with training.watched(run, config) as callbacks:
+        finished = train(run, callbacks)
+    training.print_results(run, finished)

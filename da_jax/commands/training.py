@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
+from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
@@ -27,8 +28,8 @@ from da_jax.training import (
     results,
     weights_and_biases,
 )
+from da_jax.training.callbacks import Callbacks
 from da_jax.training.run import Run
-from da_jax.training.train import train
 
 
 class Processes(NamedTuple):
@@ -39,24 +40,23 @@ class Processes(NamedTuple):
     process_id: int | None
 
 
-def run(
+def build(
     config: ConfigDict, workdir: Path | None, several: Processes | None = None
-) -> None:
-    """Trains what a config describes, and prints where it is.
+) -> Run:
+    """Builds the run that a config describes.
 
     Args:
-      config: as a config file and overrides made it.
+      config: as a config file and overrides made it; missing fields are added.
       workdir: the run's folder; by default `runs/` and the config's name.
       several: the processes to join, if there are several.
 
     Raises:
-      UserError: the config, the data set, the teacher or the folder can't be used.
+      UserError: the config, the data set or the teacher can't be used.
     """
     compilation.configure_compiler()  # before a module of config.imports uses JAX
     if not several:  # joining comes before JAX has devices
         devices.check_devices()
     complete(config)
-    workdir = workdir or Path(f"runs/{config.name}")
     check_prerequisites(config)
     weights_and_biases.check(config)
     if several:
@@ -65,16 +65,34 @@ def run(
         devices.check_devices()
     check_config(config)
     dataset = load_data(config)
-    built = build_run(config, workdir, dataset, load_teacher(config, dataset))
+    workdir = workdir or Path(f"runs/{config.name}")
+    run = build_run(config, workdir, dataset, load_teacher(config, dataset))
+    if config.gallery_every and processes.is_first_process():
+        return add_gallery(run, config)
+    return run
+
+
+@contextlib.contextmanager
+def watched(run: Run, config: ConfigDict) -> Iterator[Callbacks]:
+    """Claims a run's folder, and shows its progress.
+
+    Processes other than the first show signals only.
+
+    Raises:
+      UserError: the folder can't be used.
+    """
     if not processes.is_first_process():
-        train(built, SignalsOnly())
+        yield SignalsOnly()
         return
-    if config.gallery_every:
-        built = add_gallery(built, config)
-    with claimed(workdir, config), contextlib.closing(ProgressBar()) as bar:
-        finished = train(built, bar)
-    print(results.summary_line(finished))
-    print(f"the run is in {workdir}, its best student in {workdir / 'best'}")
+    with claimed(run.workdir, config), contextlib.closing(ProgressBar()) as bar:
+        yield bar
+
+
+def print_results(run: Run, finished: dict[str, Any]) -> None:
+    """Prints a run's accuracy, and where it is; in the first process alone."""
+    if processes.is_first_process():
+        print(results.summary_line(finished))
+        print(f"the run is in {run.workdir}, its best student in {run.workdir}/best")
 
 
 def waiting_line(several: Processes) -> str:

@@ -28,8 +28,9 @@ class LogitMethod(Method):
     def cross_entropy(self, inputs: MethodInputs) -> jax.Array:
         """Computes the mean cross-entropy, of two views their sum."""
         of_weak_view = super().cross_entropy(inputs)
-        if inputs.strong is None:
+        if not self.strong_view:
             return of_weak_view
+        assert inputs.strong is not None, "this method needs a strong view"
         return of_weak_view + cross_entropy(inputs.strong.student.logits, inputs)
 
 

@@ -35,7 +35,8 @@ from tests.small_networks import (
 from tests.training.step_test import running_and_params, trajectory
 
 REPOSITORY = Path(__file__).parent.parent.parent
-ASCENTS = ("ascent.ascend", "ascent.baselines", "ascent.disagreement", "ascent.plateau")
+MODULES = ("ascend", "baselines", "disagreement", "normalization", "plateau")
+ASCENTS = tuple(f"ascent.{name}" for name in MODULES)
 LOSSES = (
     "losses.correlation",
     "losses.decoupled",

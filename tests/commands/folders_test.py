@@ -96,8 +96,8 @@ REFUSED = [
         (*EVALUATE, "{output}/weights.pth", "--model=resnet8"),
         "--model resnet8 --source {output}/weights.pth --output checkpoints/resnet8`",
     ),
-    ((*ROBUSTNESS, "--student={output}/weights.pth"), "da_jax.convert --model MODEL"),
-    ((*VISUALIZE, "--student={output}/weights.pth"), "da_jax.convert --model MODEL"),
+    ((*ROBUSTNESS, "--student={output}/weights.pth"), "da-jax convert --model MODEL"),
+    ((*VISUALIZE, "--student={output}/weights.pth"), "da-jax convert --model MODEL"),
     (
         (
             *("da_jax.main", "--config=configs/digits.py", "--workdir={output}/run"),

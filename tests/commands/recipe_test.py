@@ -55,7 +55,7 @@ def test_a_run_that_was_resumed_equals_one_that_was_not(workdir, tmp_path):
     shutil.copytree(workdir, resumed)
     shutil.rmtree(resumed / "checkpoints" / "6")
     shutil.rmtree(resumed / "best")
-    assert "going on after step 3" in train(resumed)
+    assert "resumed after step 3" in train(resumed)
     assert outcome(resumed) == outcome(workdir)
 
 

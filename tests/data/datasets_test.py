@@ -187,7 +187,7 @@ def test_tfrecord_is_read_with_tensorflow_and_then_without(tmp_path, monkeypatch
 
 
 def test_missing_data_set_names_the_command(tmp_path):
-    with pytest.raises(UserError, match=r"da_jax\.prepare --dataset cifar100"):
+    with pytest.raises(UserError, match="da-jax prepare --dataset cifar100"):
         cifar100.load(tmp_path)
 
 
@@ -281,6 +281,7 @@ def test_missing_prerequisites_are_found_without_jax():
         "import sys; sys.modules['jax'] = None;"
         "from da_jax.config import prerequisites;"
         "config = {'dataset': 'cifar100', 'data_dir': 'nowhere', 'gallery_every': 0,"
+        " 'init_checkpoint': '',"
         " 'teacher': {'model': 'vgg13', 'checkpoint': 'nowhere/vgg13'}};"
         "prerequisites.check_prerequisites(config)"
     )

@@ -38,7 +38,7 @@ def loss_terms(name, smoothing, wanted):
     return terms(batch)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "SimKD"])
 def test_the_cross_entropy_is_smoothed_as_pytorch_s(x64, name):
     batch = to_float64(random_batch())
     views = [batch.student] + [batch.strong.student] * METHODS[name].strong_view

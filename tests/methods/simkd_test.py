@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,13 +15,13 @@ from da_jax.commands.evaluate import evaluate
 from da_jax.data.cifar100 import PREPROCESSING
 from da_jax.errors import UserError
 from da_jax.methods import create_method
-from da_jax.models import create_model, is_model, reusing, without_reused
+from da_jax.models import MODELS, create_model, is_model, reusing, without_reused
 from da_jax.models.forward import eval_mode, initialize
 from da_jax.storage.files import read_json
 from da_jax.storage.model_folders import Model, load_model, save_model
 from da_jax.training import step
 from da_jax.training.state import Task, create_train_state
-from tests import golden, plain_networks
+from tests import golden
 from tests.commands.main_test import main
 from tests.golden import weights
 from tests.parity import relative_error, torch_resnet, variables
@@ -195,8 +196,16 @@ def test_names_of_reused_classifiers():
         create_model("resnet8+nothing")
 
 
+class PlainNetwork(flax.linen.Module):
+    num_classes: int = 10
+
+    @flax.linen.compact
+    def __call__(self, images):
+        return flax.linen.Dense(self.num_classes)(images.reshape(len(images), -1))
+
+
 def test_plain_networks_have_no_maps_to_reuse(monkeypatch):
-    assert plain_networks.MLP
+    monkeypatch.setitem(MODELS, "MLP", PlainNetwork)
     for name in ("MLP+resnet8", "resnet8+MLP"):
         with pytest.raises(UserError, match="MLP returns no feature maps, which"):
             create_model(name)

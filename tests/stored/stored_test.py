@@ -28,7 +28,7 @@ def test_a_run_of_version_0_is_resumed(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "resumed after step 3" in done.stdout
     expected, found = records(FOLDER / "finished")[1], records(workdir)[1]
-    assert expected.keys() == found.keys()
+    assert found.keys() - expected.keys() == {"train_step_over_alpha"}  # came after
     for name in expected.keys() - {"seconds"}:
         assert found[name] == pytest.approx(expected[name], rel=1e-4), name
     config = read_json(workdir / "config.json")
