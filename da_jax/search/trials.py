@@ -158,12 +158,13 @@ class Trials:
         """Returns whether the process of a running trial may be gone.
 
         To be called again after `next`, when that has no trial for this process: the
-        answer comes with the other's next sign of life, or with its absence.
+        answer comes with the other's next sign of life, or with its absence, after
+        which `next` has its trial.
         """
         if not self._is_waiting:
             self._is_waiting = True
             self._liveness.doubt()  # earlier signs of life may be long past
-        return any(self._liveness.is_alive(trial) is None for trial in self._others())
+        return any(not self._liveness.is_alive(trial) for trial in self._others())
 
     def end(
         self, trial: optuna.Trial, value: float | None, attributes: Mapping[str, Any]

@@ -97,6 +97,7 @@ def test_a_newcomer_waits_to_see_whether_a_process_is_alive(join):
     late = join()
     assert late.next(1) is None and late.is_undecided()
     time.sleep(1.5 * GRACE)
+    assert late.is_undecided()  # `next` reruns the trial
     assert late.next(1).params == first.params
 
 
@@ -270,14 +271,14 @@ from da_jax.search.liveness import Heartbeats
 from da_jax.search.storage import create_storage
 from da_jax.search.trials import Trials
 from tests.search.sweep_test import SPACE
-folder, url, seconds = pathlib.Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+folder, url = pathlib.Path(sys.argv[1]), sys.argv[2]
 trials = Trials(folder, SPACE, "none", 2, create_storage(url), Heartbeats(0.2, 3.0))
 while (trial := trials.next(6)) or trials.is_undecided():
     if trial is None:
         time.sleep(0.1)
         continue
     print(trial.number, flush=True)
-    time.sleep(seconds)
+    sys.stdin.readline()  # trains until the test says so
     trials.end(trial, 90.0, {})
 trials.close()
 """
@@ -288,9 +289,10 @@ def test_a_process_on_another_machine_is_killed_and_its_trial_run_again(
 ):
     url = f"postgresql://{server}"
 
-    def start(machine, seconds):
+    def start(machine):
         process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, tmp_path / machine / "two", url, seconds],
+            [sys.executable, "-c", WORKER, tmp_path / machine / "two", url],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -298,11 +300,11 @@ def test_a_process_on_another_machine_is_killed_and_its_trial_run_again(
         )
         return process, int(process.stdout.readline())  # it runs its first trial now
 
-    (one, lost), (two, other) = start("one", "600"), start("other", "0.1")
+    (one, lost), (two, other) = start("one"), start("other")
     assert lost != other
     one.kill()
     one.communicate()
-    said, errors = two.communicate(timeout=300)
+    said, errors = two.communicate("\n", timeout=300)  # and then the end of the file
     assert two.returncode == 0, errors
     study = optuna.load_study(study_name="two", storage=create_storage(url))
     states = [trial.state for trial in study.trials]
