@@ -26,9 +26,8 @@ def normalize_by_example() -> optax.GradientTransformation:
       >>> import jax.numpy as jnp
       >>> normalize = normalize_by_example()
       >>> gradient = jnp.array([[3e-30, 4e-30], [0.0, 0.0]])
-      >>> print(normalize.update(gradient, normalize.init(gradient))[0])
-      [[0.848... 1.131...]
-       [0.       0.       ]]
+      >>> print(normalize.update(gradient, normalize.init(gradient))[0].tolist())
+      [[0.848..., 1.131...], [0.0, 0.0]]
     """
 
     def update(updates: Any, params: Any) -> Any:
