@@ -252,7 +252,8 @@ def test_what_is_held_out_chooses_and_the_test_set_is_read_at_the_end(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     said = [line for line in done.stdout.splitlines() if "validation" in line]
-    assert [line.split()[:2] for line in said] == [["epoch", "1"], ["epoch", "2"]]
+    first = [line.split()[:2] for line in said]
+    assert first == [["data", "digits:"], ["epoch", "1"], ["epoch", "2"]]
     assert done.stdout.index("the test set is read") > done.stdout.index(said[1])
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["protocol"] == "validation"

@@ -287,4 +287,7 @@ def test_missing_prerequisites_are_found_without_jax():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "UserError: CIFAR-100 is not in nowhere: download" in done.stderr
-    assert "; the teacher vgg13 is not in nowhere/vgg13: download" in done.stderr
+    assert (
+        "; the teacher vgg13 is not in nowhere/vgg13 of the working folder"
+        in done.stderr
+    )
