@@ -75,7 +75,7 @@ def sdd_kd(
       {'loss_ce': '0.139', 'loss_kd': '0.467'}
 
     References:
-      Wei et al., Scaled Decoupled Distillation, CVPR 2024.
+      Wei et al., Scale Decoupled Distillation, CVPR 2024.
       shicaiwei123/SDD-CVPR2024, mdistiller/distillers/KD.py.
     """
     check_logits(student_logits, teacher_logits, labels)
@@ -142,7 +142,7 @@ def sdd_dkd(
       {'loss_ce': '1.386', 'loss_kd': '2.567'}
 
     References:
-      Wei et al., Scaled Decoupled Distillation, CVPR 2024.
+      Wei et al., Scale Decoupled Distillation, CVPR 2024.
       shicaiwei123/SDD-CVPR2024, mdistiller/distillers/SDD_DKD.py.
     """
     check_logits(student_logits, teacher_logits, labels)
@@ -208,7 +208,7 @@ def sdd_nkd(
       {'loss_ce': '1.386', 'loss_kd': '177.994'}
 
     References:
-      Wei et al., Scaled Decoupled Distillation, CVPR 2024.
+      Wei et al., Scale Decoupled Distillation, CVPR 2024.
       shicaiwei123/SDD-CVPR2024, mdistiller/distillers/SDD_nkd.py.
     """
     check_logits(student_logits, teacher_logits, labels)

@@ -4,7 +4,7 @@ The regions are cells of grids over the map that each network averages for its
 classifier. The same classifier, applied to a cell's average, gives the cell's logits.
 
 References:
-  Wei et al., Scaled Decoupled Distillation, CVPR 2024.
+  Wei et al., Scale Decoupled Distillation, CVPR 2024.
   shicaiwei123/SDD-CVPR2024, mdistiller/models/cifar/utils.py (SPP).
 """
 

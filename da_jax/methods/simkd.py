@@ -21,6 +21,7 @@ import jax.numpy as jnp
 from da_jax.declarations import NOT_NEGATIVE, Declaration
 from da_jax.methods.feature_maps import of_one_size
 from da_jax.methods.interface import Losses, Method, MethodInputs, Weights
+from da_jax.models.layers import parameter_dtype
 
 
 class SimKD(Method):
@@ -40,5 +41,6 @@ class SimKD(Method):
             *(each.features["last_map"] for each in (inputs.student, inputs.teacher))
         )
         assert student.shape == teacher.shape, "the student's map is projected"
-        distance = jnp.mean(jnp.square(student - teacher))
+        squares = jnp.square(student - teacher)
+        distance = jnp.mean(squares, dtype=parameter_dtype(squares.dtype))
         return {"loss_kd": distance * weights["feat_weight"]}
