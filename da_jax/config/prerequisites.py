@@ -69,7 +69,7 @@ def check_prerequisites(config: Mapping[str, Any]) -> None:
     if config["teacher"]["model"]:
         teacher = config["teacher"]
         missing.append(missing_teacher(teacher["model"], Path(teacher["checkpoint"])))
-    missing.append(missing_start(config["init_checkpoint"]))
+    missing.append(missing_start(config.get("init_checkpoint", "")))
     if config["gallery_every"]:
         missing.append(missing_matplotlib())
     if any(missing):

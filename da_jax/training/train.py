@@ -3,8 +3,9 @@
 A run folder holds `config.json`, `metrics.jsonl` (a line for each epoch), TensorBoard's
 files, those of Weights & Biases if the config asks for it (`wandb/`, `wandb.json`),
 `checkpoints/`, and at the end `results.json` and `best/`, the best student as a model
-folder (of several seeds also `seed_K/`, the best of each). It resumes from its newest
-checkpoint. Of several processes only the first writes and reads the folder.
+folder (of several seeds also `seed_K/`, the best of each). Where a moving average of a
+student is kept, these hold the average. It resumes from its newest checkpoint. Of
+several processes only the first writes and reads the folder.
 """
 
 import contextlib
